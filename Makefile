@@ -1,0 +1,67 @@
+# Everything lives in .venv: `make demo` and `make test` are all that a fresh checkout needs (Python 3.11+, git, make).
+# uv is used where it is installed, plain venv and pip otherwise; both install the same hashed lock.
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements/lock.txt
+STAMP := $(VENV)/.installed
+PACKAGES := penstock producers consumers online retraining serving pipelines
+
+# The first interpreter that is new enough; PYTHON=... overrules it.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$name && break; done)
+
+# Tests run on this many processes; WORKERS=0 runs them in one, which debuggers like.
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STAMP) ## .venv with everything; .venv/bin/penstock works
+
+$(STAMP): pyproject.toml $(LOCK)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (set PYTHON=/path/to/it)" >&2; exit 1; }
+	@if command -v uv >/dev/null; then \
+		$(BIN)/python -c '' 2>/dev/null || uv venv --quiet --clear --python "$(PYTHON)" $(VENV); \
+		uv pip install --quiet --python $(BIN)/python --require-hashes -r $(LOCK) && \
+		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
+	else \
+		$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV); \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK) && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
+	fi
+	@touch $@
+
+.PHONY: demo
+demo: setup ## the whole system on this machine, with a dashboard
+	$(BIN)/penstock demo
+
+.PHONY: test
+test: lint ## lint, type-check and run every test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PACKAGES:%=--cov=%) --cov-report=term --cov-fail-under=85
+
+.PHONY: chaos
+chaos: setup ## kill, pause and damage a running system 20 times, then prove that nothing was lost or doubled
+	$(BIN)/python -m tests.chaos --kills 20 --seed 1 --log embedded
+
+.PHONY: lint
+lint: setup ## format, lint, types, import layers, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m penstock.schemas --check
+
+.PHONY: lock
+lock: setup ## resolve the dependencies again (needs uv)
+	uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
+		--all-extras --upgrade pyproject.toml --output-file $(LOCK)
+
+.PHONY: clean
+clean: ## remove what the other targets made, but not the data directory
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* dist

@@ -1,0 +1,1 @@
+"""The stream stages: thin shells over `online`."""

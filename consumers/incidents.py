@@ -1,0 +1,50 @@
+"""The stage that decides what is an alarm: evidence of all partitions becomes incidents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from online.policy import IncidentPolicy
+from penstock.events import Alert, Drift, Evidence
+from penstock.runtime.stage import Input, Output
+from penstock.spec import Pipeline
+
+
+class Incidents:
+    """Reads ``evidence`` (one partition); writes ``drift`` keyed by incident, and alerts when one opens or worsens."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._name = pipeline.name
+        self._policy = IncidentPolicy(pipeline)
+
+    def process(self, inputs: Sequence[Input]) -> list[Output]:
+        """Each incident's events go out with the evidence that caused them; its id names the evidence's offset."""
+        outputs: list[Output] = []
+        for record in inputs:
+            if not isinstance(record.event, Evidence):
+                raise TypeError(f"incidents: {record.topic}/{record.offset} is a {type(record.event).__name__}")
+            for drift in self._policy.update(record.event, record.offset):
+                outputs.append(Output("drift", drift.id, drift))
+                if drift.status != "closed":
+                    outputs.append(Output("alerts", drift.id, self._alert(drift)))
+        return outputs
+
+    def _alert(self, drift: Drift) -> Alert:
+        where = f" in {', '.join(list(drift.features)[:5])}" if drift.features else ""
+        drop = "" if drift.performance_drop is None else f", served error up by {drift.performance_drop:.3f}"
+        return Alert(
+            id=f"{drift.id}-{drift.status}",
+            severity=drift.level,
+            title=f"{self._name}: {drift.kind} drift {drift.status}{where}",
+            detail=f"{drift.detector}: effect {drift.effect:.3f}, p {drift.p_value:.2g}{drop}. {drift.advice}",
+            at_ms=drift.event_time_ms,
+            source="incidents",
+        )
+
+    def state(self) -> bytes:
+        """The newest evidence of each partition and the open incidents."""
+        return self._policy.state()
+
+    def restore(self, state: bytes) -> None:
+        """Replace the state by what ``state()`` returned."""
+        self._policy.restore(state)

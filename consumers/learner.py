@@ -1,0 +1,199 @@
+"""The learner stage: test, then train, on the one totally ordered stream of labelled examples of its partition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from online import snapshot
+from online.committee import Committee
+from online.metrics import block_of, merged
+from penstock.errors import StateMismatchError
+from penstock.events import Event, Evidence, Example, Finding, Metrics, ModelRecord, Score, ScoreBlock
+from penstock.models import pickles
+from penstock.models.artifact import ArtifactRef
+from penstock.models.slot import ONLINE
+from penstock.models.snapshots import SnapshotPublisher
+from penstock.runtime.stage import Input, Output
+from penstock.spec import Pipeline
+
+#: The block of what was served, whatever its version.
+CHAMPION = "champion"
+
+
+class Detectors(Protocol):
+    """Watches errors for concept drift. Its state can be pickled, and depends on its inputs only."""
+
+    def update(self, example: Example, online_score: Score) -> list[Finding]:
+        """Count one champion example; ``online_score`` is the learner's own score before it learned the example.
+
+        Returns the findings that fired on it.
+        """
+        ...
+
+    def look(self) -> list[Finding]:
+        """The newest finding of each detector. Changes nothing."""
+        ...
+
+    def reset(self, generation: int) -> None:
+        """A champion of a new ``generation`` is served: forget what was about the old one."""
+        ...
+
+
+class Learner:
+    """Learns one partition's examples, once each, in order.
+
+    For every first label of a prediction: 1. metrics of what was served and of every version that was scored with it,
+    2. the committee's score, then its training, 3. the detectors, 4. a snapshot where the publisher wants one.
+    Revisions are counted and never learned. The first higher generation on a champion prediction resets the detectors.
+    """
+
+    def __init__(self, pipeline: Pipeline, partition: int, publisher: SnapshotPublisher, detectors: Detectors) -> None:
+        self._pipeline = pipeline
+        self._partition = partition
+        self._publisher = publisher
+        self._detectors = detectors
+        self._look_every = pipeline.drift.look_every
+        self._committee = Committee(pipeline)
+        self._generation = 0
+        self._blocks: dict[str, ScoreBlock] = {}
+        self._counts: dict[str, int] = {}
+        self._muted = False
+
+    def mute(self, muted: bool) -> None:
+        """While muted no snapshot is stored: a replay must not push out those that the log still names."""
+        self._muted = muted
+
+    def process(self, inputs: Sequence[Input]) -> list[Output]:
+        """See the class."""
+        outputs: list[Output] = []
+        for record in inputs:
+            if not isinstance(record.event, Example):
+                raise TypeError(f"learner: {record.topic}/{record.offset} is a {type(record.event).__name__}")
+            outputs.extend(self._learn(record.event, record.offset))
+        return outputs
+
+    @property
+    def committee(self) -> Committee:
+        """What was learned."""
+        return self._committee
+
+    def state(self) -> bytes:
+        """Committee, detectors and what was counted since the last metrics record."""
+        return pickles.dumps((self._committee, self._detectors, self._generation, self._blocks, self._counts))
+
+    def restore(self, state: bytes) -> None:
+        """Take over what ``state()`` returned.
+
+        Raises:
+            ArtifactError: the bytes do not load.
+            StateMismatchError: they are the state of another pipeline.
+        """
+        committee, detectors, generation, blocks, counts = pickles.loads(state)
+        if not committee.fits(self._pipeline):
+            raise StateMismatchError(
+                f"learner state of another pipeline ({committee.pipeline_name}) than {self._pipeline.name}"
+            )
+        self._committee, self._detectors, self._generation = committee, detectors, generation
+        self._blocks, self._counts = blocks, counts
+
+    def _learn(self, example: Example, offset: int) -> list[Output]:
+        if example.revision:
+            self._counts["revisions"] = self._counts.get("revisions", 0) + 1
+            return []
+        prediction = example.prediction
+        champion = prediction.role == "champion"
+        if champion and prediction.generation > self._generation:
+            self._generation = prediction.generation
+            self._detectors.reset(self._generation)
+        self._measure(example, champion)
+        score = self._committee.learn_one(prediction.features, example.value)
+        fired = self._detectors.update(example, score) if champion else []
+        return [*self._snapshot(offset), *self._report(example, offset, fired)]
+
+    def _measure(self, example: Example, champion: bool) -> None:
+        prediction = example.prediction
+        served = self._count(prediction.version, prediction.served, example)
+        if champion:
+            self._blocks[CHAMPION] = merged(self._blocks.get(CHAMPION, _EMPTY), served)
+        for version, score in prediction.shadow.items():
+            self._count(version, score, example)
+
+    def _count(self, version: str, score: Score, example: Example) -> ScoreBlock:
+        block = block_of(self._pipeline, score, example.value)
+        self._blocks[version] = merged(self._blocks.get(version, _EMPTY), block)
+        return block
+
+    def _snapshot(self, offset: int) -> list[Output]:
+        if self._muted:
+            return []
+        committee = self._committee
+        ref = self._publisher.offer(committee.learned, lambda: snapshot.dump(committee))
+        if ref is None:
+            return []
+        slot = f"online-{self._partition}"
+        return [Output("models", slot, _record(slot, self._generation, committee.learned, offset, ref))]
+
+    def _report(self, example: Example, offset: int, fired: list[Finding]) -> list[Output]:
+        learned = self._committee.learned
+        look = learned % self._look_every == 0
+        outputs: list[Output] = []
+        findings = fired
+        if look:
+            findings = [*fired, *(finding for finding in self._detectors.look() if finding not in fired)]
+        if findings:
+            outputs.append(self._output("evidence", self._evidence(example, findings)))
+        if look:
+            outputs.append(self._output("metrics", self._metrics(example, offset)))
+            self._blocks = {}
+            self._counts = {}
+        return outputs
+
+    def _evidence(self, example: Example, findings: list[Finding]) -> Evidence:
+        return Evidence(
+            stage="learner",
+            partition=self._partition,
+            seen=self._committee.learned,
+            record_id=example.id,
+            event_time_ms=example.prediction.event_time_ms,
+            generation=self._generation,
+            findings=findings,
+        )
+
+    def _metrics(self, example: Example, offset: int) -> Metrics:
+        return Metrics(
+            stage="learner",
+            partition=self._partition,
+            seen=self._committee.learned,
+            record_id=example.id,
+            event_time_ms=example.prediction.event_time_ms,
+            generation=self._generation,
+            offset=offset,
+            blocks=_sorted(self._blocks),
+            counts=self._counts,
+        )
+
+    def _output(self, topic: str, event: Event) -> Output:
+        return Output(topic, str(self._partition), event)
+
+
+_EMPTY = ScoreBlock()
+
+
+def _record(slot: str, generation: int, learned: int, offset: int, ref: ArtifactRef) -> ModelRecord:
+    return ModelRecord(
+        slot=slot,
+        version=ONLINE,
+        kind="online",
+        generation=generation,
+        snapshot=learned,
+        offset=offset,
+        uri=ref.uri,
+        digest=ref.digest,
+        signature=ref.signature,
+        size_bytes=ref.size_bytes,
+    )
+
+
+def _sorted(blocks: Mapping[str, ScoreBlock]) -> dict[str, ScoreBlock]:
+    return {version: blocks[version] for version in sorted(blocks)}

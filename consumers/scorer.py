@@ -1,0 +1,35 @@
+"""The scorer stage: requests in, predictions out. It has no state: what it serves is a fold of ``models``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from online.scoring import score_requests
+from penstock.events import Request
+from penstock.models.slot import ServedModels
+from penstock.runtime.stage import Input, Output
+from penstock.spec import Pipeline
+
+
+class Scorer:
+    """Scores the requests of one partition with whatever is served when a batch arrives.
+
+    Which version scored which request is timing; it is decided here once and written into the prediction.
+    """
+
+    def __init__(self, pipeline: Pipeline, served: ServedModels) -> None:
+        self._pipeline = pipeline
+        self._served = served
+
+    def process(self, inputs: Sequence[Input]) -> list[Output]:
+        """One prediction per request, keyed by entity. A repeated id is scored again (the joiner counts the first)."""
+        requests = []
+        for record in inputs:
+            if not isinstance(record.event, Request):
+                raise TypeError(f"scorer: {record.topic}/{record.offset} is a {type(record.event).__name__}")
+            requests.append((record.event, record.timestamp_ms))
+        # One reading of the reference: a swap in between cannot mix two versions in one batch.
+        serving = self._served.serving
+        predictions = score_requests(self._pipeline, serving, requests)
+        self._served.remember([request.features for request, _ in requests])
+        return [Output("predictions", prediction.entity, prediction) for prediction in predictions]

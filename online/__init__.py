@@ -1,0 +1,1 @@
+"""The science: learning, joining, detection, evaluation. No I/O in here."""

@@ -1,0 +1,49 @@
+"""Gaussian naive Bayes on the dense row, in NumPy.
+
+River's own (``river.naive_bayes.GaussianNB``) takes 50 µs to score seven features, more than the light tier has for a
+whole event; this one takes about a sixth.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+#: Class statistics are faded from this many rows on, so that they follow the stream.
+HORIZON = 5_000.0
+#: Variance floor: inputs are scaled to about 1, so this is a tenth of a spread.
+VARIANCE_FLOOR = 0.01
+#: Pseudo-rows of a standard normal in each class before it has been seen.
+PRIOR_ROWS = 2.0
+
+
+class GaussianBayes:
+    """p(class | x) ∝ (n_c + 1) · Π_j N(x_j; mean_cj, variance_cj), with fading counts.
+
+    The log likelihood is divided by √(number of features): naive Bayes counts dependent features as independent, and
+    the division takes back most of its overconfidence without changing which class leads on likelihood.
+    """
+
+    def __init__(self, classes: int, width: int) -> None:
+        self._counts = np.zeros(classes)
+        self._means = np.zeros((classes, width))
+        self._squares = np.full((classes, width), PRIOR_ROWS)
+        self._width = width
+
+    def log_proba(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Unnormalised log probability per class of the dense row ``x``."""
+        variances = self._squares / (self._counts[:, None] + PRIOR_ROWS) + VARIANCE_FLOOR
+        deviations = x - self._means
+        terms = deviations * deviations / variances + np.log(variances)
+        result: npt.NDArray[np.float64] = np.log(self._counts + 1.0) - terms.sum(axis=1) * (0.5 / self._width**0.5)
+        return result
+
+    def learn(self, x: npt.NDArray[np.float64], label: int) -> None:
+        """Count one row of class ``label``."""
+        if self._counts[label] >= HORIZON:
+            self._counts *= 0.5
+            self._squares *= 0.5
+        self._counts[label] += 1.0
+        deviation = x - self._means[label]
+        self._means[label] += deviation / (self._counts[label] + PRIOR_ROWS)
+        self._squares[label] += deviation * (x - self._means[label])

@@ -1,0 +1,43 @@
+"""The port of the window detectors: what the monitor asks of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from penstock.events import Features, Finding
+
+
+class Batch(NamedTuple):
+    """The predictions between two looks, in order: event times (ms) and checked features, row by row."""
+
+    times: Sequence[int]
+    rows: Sequence[Features]
+
+
+class Detector(Protocol):
+    """Compares a sliding window of predictions with a reference window, signal by signal.
+
+    The reference is the first records after the start or after a `reset`. When a signal has differed from it for
+    2 × window records, the current window becomes that signal's reference: what lasts is the new normal, so incidents
+    close and a later change is found again. Memory is bounded by the two windows.
+    """
+
+    def update(self, batch: Batch) -> list[Finding]:
+        """Take ``batch`` (one look) and say how every signal differs now; nothing while too few values are there.
+
+        Never raises for values that kept their contract.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget everything; the next records are the reference."""
+        ...
+
+    def state(self) -> bytes:
+        """All state, as MessagePack."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Replace the state by what ``state()`` of a detector of the same pipeline returned."""
+        ...

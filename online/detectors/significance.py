@@ -1,0 +1,56 @@
+"""How small a p-value must be, so that the bound on false incidents holds."""
+
+from __future__ import annotations
+
+from penstock.spec import Boolean, Categorical, Date, DriftPolicy, Numeric, Pipeline
+
+#: The stretch of stationary predictions that ``DriftPolicy.false_incidents_per_50k`` speaks of.
+STRETCH = 50_000
+
+
+def numeric_features(pipeline: Pipeline) -> list[Numeric]:
+    """The features that the two-sample KS test watches."""
+    return [feature for feature in pipeline.features if isinstance(feature, Numeric)]
+
+
+def category_features(pipeline: Pipeline) -> list[Categorical | Boolean]:
+    """The features that the χ² test watches."""
+    return [feature for feature in pipeline.features if isinstance(feature, Categorical | Boolean)]
+
+
+def monitored_count(pipeline: Pipeline) -> int:
+    """How many features are watched: all but dates, which always move."""
+    return sum(not isinstance(feature, Date) for feature in pipeline.features)
+
+
+def has_range(feature: Numeric) -> bool:
+    """Whether a value can be out of the declared range."""
+    return feature.low is not None or feature.high is not None
+
+
+def signal_count(pipeline: Pipeline) -> int:
+    """How many p-values one look has at most.
+
+    Per feature two of its distribution (the whole window and its newest quarter), one of its missing rate, and one of
+    its unexpected values where the spec declares what is expected.
+    """
+    ranges = sum(has_range(feature) for feature in numeric_features(pipeline))
+    values = sum(isinstance(feature, Categorical) and bool(feature.values) for feature in category_features(pipeline))
+    return 3 * monitored_count(pipeline) + ranges + values
+
+
+def significance_level(policy: DriftPolicy, signals: int) -> float:
+    """The greatest p-value that counts as significant, for one signal at one look.
+
+    In 50,000 predictions there are 50,000 / ``look_every`` looks, each with at most ``signals`` p-values, *however many
+    partitions share the predictions*: a look is always about the partition that looked. Without drift a p-value is
+    at most a with probability at most a. So the expected number of significant p-values is at most ::
+
+        a × signals × 50,000 / look_every
+
+    whatever their dependence (linearity of expectation), and an incident needs one. The level a puts this at
+    ``false_incidents_per_50k``. Overlapping windows make neighbouring looks fail together, and one incident takes in
+    many of them, so the real rate lies well below.
+    """
+    looks = STRETCH / policy.look_every
+    return min(1.0, policy.false_incidents_per_50k / (looks * max(1, signals)))

@@ -1,0 +1,90 @@
+"""What the window detectors share: sliding, ageing of alarms, and dating a change."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from penstock.spec import DriftPolicy
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+#: Fewer values than this on either side are no basis for a finding.
+MIN_VALUES = 50
+#: The newest 1 / SHORT of a window is compared with the reference as well.
+SHORT = 4
+
+
+class Packed(msgspec.Struct, array_like=True):
+    """A NumPy array as raw bytes, for checkpoints."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
+def pack(array: npt.NDArray[np.generic]) -> Packed:
+    """``array`` as raw bytes in C order."""
+    return Packed(array.dtype.str, array.shape, array.tobytes())
+
+
+def unpack_floats(packed: Packed) -> FloatArray:
+    """The writable array that was packed, as float64."""
+    return np.frombuffer(packed.data, dtype=packed.dtype).reshape(packed.shape).astype(np.float64)
+
+
+def unpack_integers(packed: Packed) -> IntArray:
+    """The writable array that was packed, as int64."""
+    return np.frombuffer(packed.data, dtype=packed.dtype).reshape(packed.shape).astype(np.int64)
+
+
+class AlarmAges:
+    """How long each signal has been alarmed, in records, to tell when its reference is out of date.
+
+    A signal's alarm begins at its first significant look and ends after 10 looks in a row (the default of
+    ``DriftPolicy.quiet_looks``) that are not. It is *due* once it has lasted 2 × window records, and then starts
+    afresh. Significance is judged by the default thresholds here, so changed thresholds never change a detector's
+    state.
+    """
+
+    def __init__(self, signals: int, window: int) -> None:
+        self._limit = 2 * window
+        self._quiet_limit = DriftPolicy().quiet_looks
+        self._ages = np.full(signals, -1, dtype=np.int64)
+        self._quiet = np.zeros(signals, dtype=np.int64)
+
+    def update(self, significant: BoolArray, records: int) -> IntArray:
+        """Count one look of ``records`` records; the indices of the signals that are due."""
+        running = self._ages >= 0
+        self._ages[running] += records
+        self._ages[significant & ~running] = 0
+        self._quiet = np.where(significant, 0, self._quiet + 1)
+        self._ages[self._quiet >= self._quiet_limit] = -1
+        due = np.flatnonzero(significant & (self._ages >= self._limit))
+        self._ages[due] = -1
+        return due
+
+    def pack(self) -> tuple[Packed, Packed]:
+        """All state."""
+        return pack(self._ages), pack(self._quiet)
+
+    def unpack(self, packed: tuple[Packed, Packed]) -> None:
+        """Replace the state by what `pack` returned."""
+        self._ages, self._quiet = unpack_integers(packed[0]), unpack_integers(packed[1])
+
+
+def onset(member: BoolArray, reference_share: float) -> int:
+    """The index at which the share of true values most likely left ``reference_share``.
+
+    ``member`` is chronological and not empty. Maximises S_k² / (n - k), where S_k is the sum of
+    member - reference_share from k to the end: the Gaussian log-likelihood ratio of a change of the mean at k
+    (Page, Biometrika 41, 1954).
+    """
+    excess = member.astype(np.float64) - reference_share
+    tail = np.cumsum(excess[::-1])[::-1]
+    return int(np.argmax(tail * tail / np.arange(len(member), 0, -1)))

@@ -1,0 +1,162 @@
+"""Composition: which implementation of each port a process gets, and which loops run a role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.clock import Clock
+from penstock.contract import decoder_for
+from penstock.events import Alert, Decision, ModelRecord, encode
+from penstock.log.port import Log, Message, Tail, TopicPartition
+from penstock.models.artifact import ArtifactStore
+from penstock.models.slot import ServedModels, is_older
+from penstock.models.snapshots import SnapshotPublisher
+from penstock.runtime.checkpoint import CheckpointStore
+from penstock.runtime.loop import LoopOptions, StageLoop, group_name
+from penstock.runtime.stage import Stage
+from penstock.spec import Pipeline
+from penstock.telemetry import CounterName, GaugeName, Telemetry
+from penstock.topology import STAGES
+
+TAIL_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """The ports of one installation, each with its implementation."""
+
+    pipeline: Pipeline
+    log: Log
+    artifacts: ArtifactStore
+    checkpoints: CheckpointStore
+    snapshots: Callable[[], SnapshotPublisher]
+    clock: Clock
+    telemetry: Telemetry
+
+
+class ModelsTail:
+    """Keeps `ServedModels` up to date from the ``models`` topic; a refused model becomes an alert."""
+
+    def __init__(self, system: System) -> None:
+        from online.loading import model_loader
+        from online.prior import PriorModel
+
+        self._system = system
+        self._tail: Tail = system.log.tail(["models"], from_start=True)
+        self._decode = decoder_for("models", system.pipeline)
+        self.served = ServedModels(
+            system.artifacts, model_loader(system.pipeline), PriorModel(system.pipeline), self._refused
+        )
+
+    def follow(self) -> None:
+        """Apply what was announced since the last call; of several records of a slot, the newest only."""
+        newest: dict[str, ModelRecord] = {}
+        while records := self._tail.poll(TAIL_BATCH, 0.0):
+            for record in records:
+                event = self._decode(record.value)
+                if isinstance(event, ModelRecord) and not is_older(event, newest.get(event.slot)):
+                    newest[event.slot] = event
+        for event in newest.values():
+            if self.served.apply(event):
+                self._system.telemetry.count(CounterName.SWAPS, slot=event.slot.split("-")[0], outcome="swapped")
+        self._system.telemetry.gauge(GaugeName.GENERATION, self.served.serving.generation)
+
+    def _refused(self, record: ModelRecord, why: str) -> None:
+        system = self._system
+        system.telemetry.count(CounterName.SWAPS, slot=record.slot.split("-")[0], outcome="refused")
+        alert = Alert(
+            id=f"refused-{record.slot}-{record.version}-{record.generation}-{record.snapshot or 0}",
+            severity="critical",
+            title=f"model {record.version} was refused",
+            detail=why,
+            at_ms=system.clock.now_ms(),
+            source="scorer",
+        )
+        system.log.append([Message("alerts", alert.id.encode(), encode(alert))])
+
+
+def read_all(log: Log, topic: str, partition: int = 0) -> list[bytes]:
+    """The values of all records that a partition holds now."""
+    where = TopicPartition(topic, partition)
+    position, end = log.bounds(where)
+    values: list[bytes] = []
+    while position < end:
+        records = log.read(where, position, end, TAIL_BATCH)
+        if not records:
+            break
+        values.extend(record.value for record in records)
+        position = records[-1].offset + 1
+    return values
+
+
+def decisions_of(system: System) -> list[Decision]:
+    """The whole chain of decisions, oldest first."""
+    decode = decoder_for("decisions", system.pipeline)
+    events = [decode(value) for value in read_all(system.log, "decisions")]
+    return [event for event in events if isinstance(event, Decision)]
+
+
+def unobserved(_: str) -> None:
+    """The kill points of a process that is not being tested."""
+
+
+def make_loop(
+    role: str, system: System, member: str, options: LoopOptions, reached: Callable[[str], None] = unobserved
+) -> StageLoop:
+    """The loop that runs the stream stage ``role``; ``reached`` hears the loop's kill points."""
+    models = ModelsTail(system) if role == "scorer" else None
+    return StageLoop(
+        STAGES[role],
+        system.pipeline,
+        system.log,
+        _stages(role, system, models),
+        system.checkpoints,
+        system.clock,
+        system.telemetry,
+        member,
+        options,
+        before_batch=models.follow if models else None,
+        reached=reached,
+    )
+
+
+def _stages(role: str, system: System, models: ModelsTail | None) -> Callable[[int], Stage]:
+    """What makes the stage of a partition. Each role imports its own: a process holds only what it runs."""
+    pipeline = system.pipeline
+    if role == "joiner":
+        from consumers.joiner import Joiner
+
+        return lambda partition: Joiner(pipeline, partition)
+    if role == "learner":
+        from consumers.learner import Learner
+        from online.detectors.concept import ErrorDetectors
+
+        return lambda partition: Learner(pipeline, partition, system.snapshots(), ErrorDetectors(pipeline))
+    if role == "monitor":
+        from consumers.monitor import Monitor
+
+        return lambda partition: Monitor(pipeline, partition)
+    if role == "incidents":
+        from consumers.incidents import Incidents
+
+        return lambda _: Incidents(pipeline)
+    if role == "retrainer":
+        from retraining.start import started_retrainer
+
+        return lambda _: started_retrainer(pipeline, system.log, group_name(pipeline.name, role))
+    if models is None:
+        raise ValueError(f"{role}: no stream stage")
+    from consumers.scorer import Scorer
+
+    served = models.served
+    return lambda _: Scorer(pipeline, served)
+
+
+STREAM_ROLES: Sequence[str] = ("scorer", "joiner", "learner", "monitor", "incidents", "retrainer")
+
+
+def state_dir(data_dir: Path, pipeline: Pipeline) -> Path:
+    """The folder of one pipeline in the data directory."""
+    return data_dir / pipeline.name

@@ -1,0 +1,65 @@
+"""``penstock models``: which versions there were, and what became of each. Read from the log alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from penstock.cli.compose import decisions_of
+from penstock.cli.context import of, table
+from penstock.cli.installation import installation
+from penstock.errors import UsageError
+from penstock.events import Decision
+from penstock.models.slot import ONLINE
+
+app = typer.Typer(help="The model versions.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_models(ctx: typer.Context) -> None:
+    """All versions, oldest first, and which one is the champion."""
+    context = of(ctx)
+    with installation(context, context.pipeline()) as system:
+        versions = versions_of(decisions_of(system))
+    columns = ["version", "kind", "status", "generation", "trigger", "reason"]
+    context.show(versions, table(list(versions), columns))
+
+
+@app.command("show")
+def show(ctx: typer.Context, version: Annotated[str, typer.Argument(metavar="VERSION")]) -> None:
+    """Where a version came from: its trigger, data, candidates, gates and decisions."""
+    context = of(ctx)
+    with installation(context, context.pipeline()) as system:
+        decisions = decisions_of(system)
+    known = [str(entry["version"]) for entry in versions_of(decisions)]
+    if version not in known:
+        raise UsageError(f"models show: no version {version!r}; there are {', '.join(known)}")
+    runs = {d.run_id for d in decisions if d.version == version}
+    history = [msgspec.to_builtins(d) for d in decisions if d.run_id in runs]
+    lines = [f"{d['step']:<12} {d['trigger']}: {d['reason']}" for d in history]
+    context.show({"version": version, "decisions": history}, "\n".join(lines) or f"{version}: no decision yet")
+
+
+def versions_of(decisions: list[Decision]) -> list[dict[str, object]]:
+    """One entry per version, from the chain of decisions. The champion starts as ``online``."""
+    entries: dict[str, dict[str, object]] = {ONLINE: _entry(ONLINE, "online", "champion")}
+    champion = ONLINE
+    for decision in decisions:
+        if not decision.version or decision.step in ("settled", "not_started"):
+            continue
+        kind = "online" if decision.version == ONLINE else "batch"
+        entry = entries.setdefault(decision.version, _entry(decision.version, kind, decision.step))
+        if decision.step == "promoted":
+            entries[champion]["status"] = "archived" if champion != ONLINE else "shadow"
+            champion = decision.version
+            entry["generation"] = decision.generation
+        if decision.version != champion or decision.step == "promoted":
+            entry["status"] = "champion" if decision.step == "promoted" else decision.step
+        entry["trigger"], entry["reason"] = decision.trigger, decision.reason
+    return list(entries.values())
+
+
+def _entry(version: str, kind: str, status: str) -> dict[str, object]:
+    return {"version": version, "kind": kind, "status": status, "generation": 0, "trigger": "", "reason": ""}

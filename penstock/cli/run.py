@@ -1,0 +1,168 @@
+"""``penstock run``: one role, or several in one process, until told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from penstock.cli.compose import STREAM_ROLES, ModelsTail, System, make_loop
+from penstock.cli.context import Context, of
+from penstock.cli.installation import installation, registry_of
+from penstock.errors import RegistryError, UsageError
+from penstock.runtime.loop import LoopOptions
+from penstock.runtime.worker import run_loops
+from penstock.testing.kill_points import kill_points_for
+
+logger = structlog.get_logger()
+
+ROLES = (*STREAM_ROLES, "serving")
+EFFECTS_EVERY_S = 0.2
+#: A fit must never slow serving: the retrainer's process yields to everything else.
+RETRAINER_NICENESS = 10
+#: How long a stop waits for a fit. It is then left undone, and done again at the next start: that has one outcome too.
+EFFECTS_GRACE_S = 2.0
+
+
+def run(
+    ctx: typer.Context,
+    roles: Annotated[list[str], typer.Argument(help=f"One or more of: {' '.join(ROLES)}.", metavar="ROLE...")],
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Fold state again from the log where the checkpoints no longer fit.")
+    ] = False,
+    new_epoch: Annotated[
+        bool, typer.Option("--new-epoch", help="Start fresh from here where the checkpoints no longer fit.")
+    ] = False,
+    follow_parent: Annotated[bool, typer.Option("--follow-parent", hidden=True)] = False,
+) -> None:
+    """Run one role of the pipeline (or several in one process) until SIGTERM or Ctrl-C."""
+    context = of(ctx)
+    unknown = [role for role in roles if role not in ROLES]
+    if unknown:
+        raise UsageError(f"run: unknown role {unknown[0]!r}; there are {', '.join(ROLES)}")
+    mismatch_options(rebuild=rebuild, new_epoch=new_epoch)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if follow_parent:
+        _stop_with_parent(stop)
+    options = LoopOptions(on_mismatch="rebuild" if rebuild else "new-epoch" if new_epoch else "stop")
+    with installation(context, context.pipeline()) as system:
+        run_roles(context, system, roles, options, stop)
+
+
+def mismatch_options(*, rebuild: bool, new_epoch: bool) -> list[str]:
+    """The choice, as options of `penstock run`, between folding again and starting fresh.
+
+    Raises:
+        UsageError: both were chosen.
+    """
+    if rebuild and new_epoch:
+        raise UsageError("--rebuild and --new-epoch exclude each other")
+    return ["--rebuild"] if rebuild else ["--new-epoch"] if new_epoch else []
+
+
+def run_roles(context: Context, system: System, roles: list[str], options: LoopOptions, stop: threading.Event) -> None:
+    """Run ``roles`` in this process until ``stop`` is set: serving in this thread, or else the stream loops."""
+    failures: list[BaseException] = []
+    effects = None
+    threads = []
+    if "retrainer" in roles:
+        if set(roles) == {"retrainer"}:
+            os.nice(RETRAINER_NICENESS)
+        effects = _guarded("effects", lambda: _run_effects(context, system, stop), failures, stop)
+    stream = [role for role in roles if role in STREAM_ROLES]
+
+    def loops() -> None:
+        made = [make_loop(role, system, f"{role}-0", options, kill_points_for(role, os.environ)) for role in stream]
+        run_loops(made, stop)
+
+    logger.info("started", roles=" ".join(roles), pipeline=system.pipeline.name, pid=os.getpid())
+    if "serving" in roles:
+        if stream:
+            threads.append(_guarded("loops", loops, failures, stop))
+        _run_serving(context, system, stop)
+    else:
+        loops()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    if effects is not None:
+        effects.join(EFFECTS_GRACE_S)
+    if failures:
+        raise failures[0]
+    logger.info("stopped", roles=" ".join(roles))
+
+
+def _guarded(
+    name: str, work: Callable[[], None], failures: list[BaseException], stop: threading.Event
+) -> threading.Thread:
+    """A thread whose failure stops the process instead of going unseen."""
+
+    def body() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
+            failures.append(error)
+            stop.set()
+
+    thread = threading.Thread(target=body, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _run_effects(context: Context, system: System, stop: threading.Event) -> None:
+    from retraining.effects import EffectRunner
+
+    registry = registry_of(context, system.pipeline)
+    effects = EffectRunner(system.pipeline, system.log, system.artifacts, registry, system.clock)
+    try:
+        registry.versions()  # MLflow takes seconds to import and set up: not in the middle of the first run
+    except RegistryError as error:
+        logger.warning("registry not reachable yet", why=str(error))
+    while not stop.is_set():
+        if not effects.step():
+            stop.wait(EFFECTS_EVERY_S)
+
+
+def _run_serving(context: Context, system: System, stop: threading.Event) -> None:
+    from serving.app import run_server
+    from serving.deps import ServingDeps
+
+    models = ModelsTail(system)
+    models.follow()
+    deps = ServingDeps(system.pipeline, system.log, models.served, system.telemetry, system.clock, context.settings)
+
+    def ready(url: str) -> None:
+        write_address(context.data_dir, url)
+        logger.info("serving", url=url)
+
+    run_server(deps, context.settings.host, context.settings.port, ready, stop)
+
+
+def address_file(data_dir: Path) -> Path:
+    """Where serving leaves its address for other commands on this machine."""
+    return data_dir / "serving.url"
+
+
+def write_address(data_dir: Path, url: str) -> None:
+    """Note the address that serving listens on."""
+    address_file(data_dir).write_text(url + "\n")
+
+
+def _stop_with_parent(stop: threading.Event) -> None:
+    """Set ``stop`` when standard input ends: the parent holds its other end, also when it is killed."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 4096):  # not through sys.stdin, whose lock would outlive a daemon thread
+            pass
+        stop.set()
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

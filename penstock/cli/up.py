@@ -1,0 +1,46 @@
+"""``penstock up``: all roles on this machine."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from penstock.cli.compose import state_dir
+from penstock.cli.context import of
+from penstock.cli.installation import installation, make_folder
+from penstock.cli.occupancy import occupied
+from penstock.cli.run import mismatch_options
+from penstock.cli.supervisor import SERVING_GROUP, STREAM_GROUPS, Supervisor
+
+CHECK_EVERY_S = 0.5
+
+
+def up(
+    ctx: typer.Context,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Fold state again from the log where the checkpoints no longer fit.")
+    ] = False,
+    new_epoch: Annotated[
+        bool, typer.Option("--new-epoch", help="Start fresh from here where the checkpoints no longer fit.")
+    ] = False,
+) -> None:
+    """Run all roles of the pipeline on this machine until SIGTERM or Ctrl-C."""
+    context = of(ctx)
+    options = mismatch_options(rebuild=rebuild, new_epoch=new_epoch)
+    pipeline = context.pipeline()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    own = state_dir(context.data_dir, pipeline)
+    make_folder(own)
+    with occupied(context.data_dir, shared=True), occupied(own):
+        with installation(context, pipeline):
+            pass  # the log and its topics are there, or one clear line says why not, before anything starts
+        with Supervisor(context, [*STREAM_GROUPS, SERVING_GROUP], options) as supervisor:
+            settings = context.settings
+            typer.echo(f"{pipeline.name}: http://{settings.host}:{settings.port} (Ctrl-C stops)", err=True)
+            while not stop.wait(CHECK_EVERY_S):
+                supervisor.check()

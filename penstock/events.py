@@ -1,0 +1,329 @@
+"""Event contracts: one frozen Struct per topic, JSON on the wire.
+
+Unknown fields are ignored and a change may only add optional fields, so an older reader always reads a newer
+writer. NaN and infinities cannot be read, as JSON has no word for them (written, they become null, which the reader
+of a number refuses). Event time is integer milliseconds since the epoch, UTC, and may be negative. Probabilities are
+in [0, 1].
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+FeatureValue: TypeAlias = float | int | str | bool | None
+Features: TypeAlias = dict[str, FeatureValue]
+#: Binary: probability of the positive class. Multiclass: probability per class. Regression: the value.
+Score: TypeAlias = float | dict[str, float]
+#: A class name (classification) or a number (regression).
+Outcome: TypeAlias = str | float
+Role: TypeAlias = Literal["champion", "canary", "challenger"]
+ModelKind: TypeAlias = Literal["prior", "online", "batch"]
+Level: TypeAlias = Literal["warning", "critical"]
+Identifier: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+#: What clients may send as a time: years 1 to 9999, which every calendar and every 64-bit reader can hold.
+EARLIEST_MS, LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
+EventTime: TypeAlias = Annotated[int, msgspec.Meta(ge=EARLIEST_MS, le=LATEST_MS)]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What all events share: frozen, fields by name, defaults left out on the wire."""
+
+
+class Request(Event, frozen=True, kw_only=True):
+    """Topic ``requests``: somebody wants a score. ``event_time_ms`` defaults to the append time."""
+
+    id: Identifier
+    features: Features
+    entity: Identifier | None = None
+    event_time_ms: EventTime | None = None
+
+
+class Prediction(Event, frozen=True, kw_only=True):
+    """Topic ``predictions``: what was answered, by which model, and what the others would have said.
+
+    ``score`` is set for binary and regression, ``scores`` (sums to 1) for multiclass. ``snapshot`` is the number
+    of examples that the online model had learned (only where ``version`` is ``online``). ``shadow`` holds the
+    scores of the challenger, the newest online snapshot and the predecessor, by version.
+    """
+
+    id: Identifier
+    entity: str
+    event_time_ms: int
+    features: Features
+    version: str
+    generation: int
+    decision: Outcome
+    role: Role = "champion"
+    score: float | None = None
+    scores: dict[str, float] | None = None
+    snapshot: int | None = None
+    shadow: dict[str, Score] = {}
+
+    @property
+    def served(self) -> Score:
+        """The score that was answered, in the task's shape."""
+        if self.scores is not None:
+            return self.scores
+        if self.score is None:
+            raise ValueError(f"prediction {self.id} has neither score nor scores")
+        return self.score
+
+
+class Label(Event, frozen=True, kw_only=True):
+    """Topic ``labels``: what really happened. ``event_time_ms`` is when it became known; default: append time."""
+
+    id: Identifier
+    value: str | float | int | bool
+    entity: Identifier | None = None
+    event_time_ms: EventTime | None = None
+
+
+class Example(Event, frozen=True, kw_only=True):
+    """Topic ``examples``: a prediction met its label. ``revision`` > 0: a later label of the same id, never learned."""
+
+    id: Identifier
+    prediction: Prediction
+    value: Outcome
+    label_time_ms: int
+    revision: int = 0
+
+
+class Histogram(Event, frozen=True, kw_only=True):
+    """Counts of reference and current window over the same bins (``edges``, numeric) or ``categories``."""
+
+    reference: list[int]
+    current: list[int]
+    edges: list[float] | None = None
+    categories: list[str] | None = None
+
+
+class Finding(Event, frozen=True, kw_only=True):
+    """One detector's look at one signal. ``effect`` is in [0, 1] (KS statistic, total variation, rise of the error).
+
+    ``p_value`` is the chance of a statistic at least as large without drift. ``since_event_time_ms`` is the
+    detector's estimate of when the change began.
+    """
+
+    detector: str
+    kind: Literal["concept", "covariate", "prior", "prediction", "schema", "population", "performance", "fairness"]
+    statistic: float
+    effect: float
+    p_value: float
+    n_reference: int
+    n_current: int
+    feature: str | None = None
+    version: str | None = None
+    fired: bool = False
+    since_event_time_ms: int | None = None
+    reference_mean: float | None = None
+    current_mean: float | None = None
+    histogram: Histogram | None = None
+
+
+class Evidence(Event, frozen=True, kw_only=True):
+    """Topic ``evidence``: all findings of one look, by one partition of one stage.
+
+    ``record_id`` is the request id of the record at which the look happened, ``seen`` how many records the
+    partition had counted by then, ``generation`` the champion's generation that the look is about.
+    """
+
+    stage: Literal["monitor", "learner"]
+    partition: int
+    seen: int
+    record_id: str
+    event_time_ms: int
+    generation: int
+    findings: list[Finding]
+    reference: str = ""
+
+
+class Drift(Event, frozen=True, kw_only=True):
+    """Topic ``drift``: an incident opened, got worse, or closed. ``id`` names the incident in all of these."""
+
+    id: str
+    status: Literal["opened", "escalated", "closed"]
+    kind: str
+    level: Level
+    detector: str
+    statistic: float
+    effect: float
+    p_value: float
+    record_id: str
+    event_time_ms: int
+    generation: int
+    seen: int
+    drift_score: float
+    feature: str | None = None
+    performance_drop: float | None = None
+    since_event_time_ms: int | None = None
+    features: dict[str, float] = {}
+    histogram: Histogram | None = None
+    advice: str = ""
+
+
+class ScoreBlock(Event, frozen=True, kw_only=True):
+    """Mergeable sums over ``n`` labelled examples of one version: add blocks field by field, then divide by n."""
+
+    n: int = 0
+    correct: int = 0
+    log_loss: float = 0.0
+    brier: float = 0.0
+    absolute_error: float = 0.0
+    squared_error: float = 0.0
+
+
+class Metrics(Event, frozen=True, kw_only=True):
+    """Topic ``metrics``: what a stage counted since its last record (``blocks``, ``counts``), and in all (``seen``).
+
+    ``blocks`` is keyed by version; ``champion`` is the key of what was served.
+    """
+
+    stage: str
+    partition: int
+    seen: int
+    record_id: str
+    event_time_ms: int
+    generation: int
+    offset: int
+    blocks: dict[str, ScoreBlock] = {}
+    counts: dict[str, int] = {}
+
+
+class ModelRecord(Event, frozen=True, kw_only=True):
+    """Topic ``models`` (key: slot): what a slot holds now.
+
+    ``uri``, ``digest`` (SHA-256) and ``signature`` (HMAC) name the artifact. Version ``online`` in slot ``champion``
+    has none of its own: the newest ``online-<p>`` snapshots are served.
+
+    ``slot``: ``champion``, ``challenger`` (``version`` empty: the slot was cleared) or ``online-<partition>``.
+    ``predecessor`` is scored in shadow until a later record of the same generation names none.
+    ``snapshot`` counts what an online model has learned, and starts again with a new epoch; ``offset``, that of the
+    newest example in it, only grows.
+    """
+
+    slot: str
+    version: str
+    kind: ModelKind
+    generation: int
+    snapshot: int | None = None
+    offset: int = 0
+    uri: str = ""
+    digest: str = ""
+    signature: str = ""
+    size_bytes: int = 0
+    predecessor: ModelRecord | None = None
+    run_id: str = ""
+
+
+class DataRange(Event, frozen=True, kw_only=True):
+    """A range of ``examples``, per partition [start, stop) offsets. ``rows``: labelled rows in it."""
+
+    offsets: dict[str, tuple[int, int]]
+    rows: int = 0
+
+
+class CandidateResult(Event, frozen=True, kw_only=True):
+    """How one candidate did on the rows that all were compared on."""
+
+    name: str
+    log_loss: float | None = None
+    accuracy: float | None = None
+    mae: float | None = None
+    rmse: float | None = None
+
+
+class GateResult(Event, frozen=True, kw_only=True):
+    """One gate's verdict. ``passed`` is None where the gate was reported but not applied."""
+
+    name: str
+    value: float | None
+    threshold: float | None
+    passed: bool | None
+    detail: str = ""
+
+
+class RetrainCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="retrain"):
+    """Topic ``commands``: a person or a schedule asks for a retrain."""
+
+    id: str
+    by: str
+    at_ms: int
+    reason: str = ""
+
+
+class OutcomeCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="outcome"):
+    """Topic ``commands``: the runner of effects finished the fit of a run. The first outcome of (run, step) wins."""
+
+    id: str
+    run_id: str
+    step: Literal["fit"]
+    at_ms: int
+    error: str = ""
+    candidates: list[CandidateResult] = []
+    gates: list[GateResult] = []
+    winner: str = ""
+    rows_train: int = 0
+    rows_compared: int = 0
+    model: ModelRecord | None = None
+
+
+Command: TypeAlias = RetrainCommand | OutcomeCommand
+
+Step: TypeAlias = Literal[
+    "triggered",
+    "collected",
+    "trained",
+    "registered",
+    "shadow",
+    "promoted",
+    "rejected",
+    "failed",
+    "not_started",
+    "settled",
+]
+
+
+class Decision(Event, frozen=True, kw_only=True):
+    """Topic ``decisions``: one transition of one run, in a chain: ``hash`` covers all fields and ``previous_hash``.
+
+    ``seq`` counts from 0 without gaps; ``labelled`` and ``rows`` are the stream's counts when it was decided.
+    """
+
+    seq: int
+    run_id: str
+    step: Step
+    event_time_ms: int
+    record_id: str
+    trigger: str
+    reason: str
+    generation: int
+    labelled: int = 0
+    rows: int = 0
+    version: str = ""
+    model: ModelRecord | None = None
+    data: DataRange | None = None
+    candidates: list[CandidateResult] = []
+    gates: list[GateResult] = []
+    previous_hash: str = ""
+    hash: str = ""
+
+
+class Alert(Event, frozen=True, kw_only=True):
+    """Topic ``alerts``: one clear line for people."""
+
+    id: str
+    severity: Literal["info", "warning", "critical"]
+    title: str
+    detail: str
+    at_ms: int
+    source: str
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(event: Event) -> bytes:
+    """JSON bytes of ``event``, keys in declared order (so equal events have equal bytes)."""
+    return _encoder.encode(event)

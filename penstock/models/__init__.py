@@ -1,0 +1,1 @@
+"""Model artifacts, the served slots and the registry."""

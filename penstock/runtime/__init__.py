@@ -1,0 +1,1 @@
+"""The runtime: everything about running a stage that is not domain logic."""

@@ -1,0 +1,275 @@
+"""What a use case declares: one frozen `Pipeline`, built by a Python file in ``pipelines/``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import runpy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from penstock.errors import SpecError
+
+Task: TypeAlias = Literal["binary", "multiclass", "regression"]
+Tier: TypeAlias = Literal["light", "balanced", "full"]
+
+DAY_MS = 86_400_000
+_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
+
+
+def _at_least(where: str, name: str, value: int, least: int) -> None:
+    if value < least:
+        raise SpecError(f"{where}: {name} is {value}, it must be at least {least}")
+
+
+@dataclass(frozen=True, slots=True)
+class Numeric:
+    """A number. ``low`` and ``high`` are the expected range: values outside are scored, and are evidence of drift."""
+
+    name: str
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise SpecError(f"feature {self.name}: low {self.low} is greater than high {self.high}")
+
+
+@dataclass(frozen=True, slots=True)
+class Categorical:
+    """A string. ``values`` are the expected ones: others are scored, and are evidence of drift. Empty: any."""
+
+    name: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Boolean:
+    """True or false."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Date:
+    """A date as a string in ``format`` (strptime). Models see year, month, weekday and days since 1970.
+
+    Dates always move, so drift detectors leave them out.
+    """
+
+    name: str
+    format: str = "%Y-%m-%d"
+
+
+Feature: TypeAlias = Numeric | Categorical | Boolean | Date
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A delay counted in rows of the stream."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Millis:
+    """A delay in milliseconds of event time."""
+
+    count: int
+
+
+Delay: TypeAlias = Rows | Millis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftPolicy:
+    """When a change is an alarm.
+
+    ``window`` and ``reference`` are records, ``look_every`` predictions (or labelled examples) between two looks;
+    together with ``adwin_delta`` they shape the detectors' state. The rest are thresholds and may change at any time.
+    ``false_incidents_per_50k`` bounds the expected number of false covariate incidents in 50,000 stationary
+    predictions over all features; ``effect_floor`` is the least KS statistic or total variation worth an alarm.
+    """
+
+    window: int = 1000
+    reference: int = 1000
+    look_every: int = 100
+    adwin_delta: float = 0.002
+    false_incidents_per_50k: float = 1.0
+    effect_floor: float = 0.1
+    critical_performance_drop: float = 0.05
+    critical_feature_share: float = 0.30
+    critical_drift_score: float = 0.70
+    quiet_looks: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("window", "reference", "look_every", "quiet_looks"):
+            _at_least("drift policy", name, getattr(self, name), 1)
+        if not 0.0 < self.adwin_delta < 1.0:
+            raise SpecError(f"drift policy: adwin_delta is {self.adwin_delta}, it must be between 0 and 1")
+        if not self.false_incidents_per_50k > 0.0:
+            raise SpecError("drift policy: false_incidents_per_50k must be positive; no detector can promise none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainingPolicy:
+    """When a new model is fitted. All counts are labelled rows, but for ``effect_rows`` (rows of the stream)."""
+
+    enabled: bool = True
+    collect_rows: int = 1500
+    effect_rows: int = 500
+    cooldown_rows: int = 500
+    comparison_share: float = 0.3
+    trial_rows: int = 2000
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        for name, least in (("collect_rows", 1), ("effect_rows", 0), ("cooldown_rows", 0), ("trial_rows", 1)):
+            _at_least("retraining policy", name, getattr(self, name), least)
+        if not 0.0 < self.comparison_share < 1.0:
+            raise SpecError(
+                f"retraining policy: comparison_share is {self.comparison_share}, it must be between 0 and 1"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gates:
+    """What a candidate must reach on the rows it is compared on. None: not set.
+
+    ``min_improvement`` is the least relative gain in log loss (regression: MAE) over the champion and the online model.
+    """
+
+    min_improvement: float = 0.01
+    confidence: float = 0.95
+    min_accuracy: float | None = None
+    max_artifact_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """One use case: what comes in, what is predicted, and the policies around it.
+
+    ``id``, ``entity``, ``time`` and ``label_time`` name columns of a data set for replay and backtest; without them the
+    id is the row index, the entity the id, and the time the row index × 1000 ms. ``classes`` of a binary task are
+    (negative, positive). ``horizon_ms`` is how long after a prediction its label may come (event time; None: for ever),
+    ``early_bound_ms`` how long before; their defaults are unlimited when the label delay is in rows, else 7 d and 1 d.
+
+    Raises:
+        SpecError: the declaration contradicts itself; the text names the field.
+    """
+
+    name: str
+    task: Task
+    target: str
+    features: tuple[Feature, ...]
+    classes: tuple[str, ...] = ()
+    id: str | None = None
+    entity: str | None = None
+    time: str | None = None
+    time_format: str | None = None
+    label_delay: Delay = Rows(0)
+    label_time: str | None = None
+    horizon_ms: int | None = None
+    early_bound_ms: int | None = None
+    protected: tuple[str, ...] = ()
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    tier: Tier = "balanced"
+    threshold: float = 0.5
+    partitions: int = 1
+    drift: DriftPolicy = DriftPolicy()
+    retraining: RetrainingPolicy = RetrainingPolicy()
+    gates: Gates = Gates()
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name):
+            raise SpecError(
+                f"pipeline name {self.name!r}: use lower-case letters, digits, - and _ (first a letter, at most 63)"
+            )
+        names = [feature.name for feature in self.features]
+        if not names:
+            raise SpecError(f"pipeline {self.name}: it has no features")
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise SpecError(f"pipeline {self.name}: feature {doubled[0]!r} is declared twice")
+        if self.target in names:
+            raise SpecError(f"pipeline {self.name}: the target {self.target!r} is also a feature")
+        wanted = {"binary": (2, 2), "multiclass": (2, 1000), "regression": (0, 0)}[self.task]
+        if not wanted[0] <= len(self.classes) <= wanted[1] or len(set(self.classes)) != len(self.classes):
+            raise SpecError(f"pipeline {self.name}: classes {list(self.classes)} do not fit the task {self.task}")
+        strangers = sorted(set(self.protected) - set(names))
+        if strangers:
+            raise SpecError(f"pipeline {self.name}: protected attribute {strangers[0]!r} is not a feature")
+        _at_least(f"pipeline {self.name}", "partitions", self.partitions, 1)
+        _at_least(f"pipeline {self.name}", "label_delay", self.label_delay.count, 0)
+        for name in ("horizon_ms", "early_bound_ms"):
+            _at_least(f"pipeline {self.name}", name, getattr(self, name) or 0, 0)
+        if not 0.0 < self.threshold < 1.0:
+            raise SpecError(f"pipeline {self.name}: threshold must be between 0 and 1")
+        if isinstance(self.label_delay, Millis):
+            if self.horizon_ms is None:
+                object.__setattr__(self, "horizon_ms", 7 * DAY_MS)
+            if self.early_bound_ms is None:
+                object.__setattr__(self, "early_bound_ms", DAY_MS)
+            if self.horizon_ms is not None and self.label_delay.count > self.horizon_ms:
+                raise SpecError(
+                    f"pipeline {self.name}: labels come after {self.label_delay.count} ms, "
+                    f"beyond the horizon of {self.horizon_ms} ms"
+                )
+
+    @property
+    def positive(self) -> str:
+        """The positive class of a binary task."""
+        return self.classes[1]
+
+    def feature(self, name: str) -> Feature:
+        """The feature called ``name``. Raises ``KeyError``."""
+        return next(feature for feature in self.features if feature.name == name)
+
+    def state_digest(self) -> str:
+        """SHA-256 over what stage state depends on. Thresholds, gates and replay columns are left out."""
+        thresholds = {
+            "name",
+            "id",
+            "time",
+            "time_format",
+            "label_delay",
+            "label_time",
+            "ignored",
+            "retraining",
+            "gates",
+            "drift",
+            "protected",
+        }
+        part: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in thresholds}
+        part["features"] = [(type(feature).__name__, feature) for feature in self.features]
+        drift = self.drift
+        part["drift"] = (drift.window, drift.reference, drift.look_every, drift.adwin_delta)
+        return hashlib.sha256(msgspec.json.encode(part)).hexdigest()
+
+
+def load_pipeline(path: Path) -> Pipeline:
+    """The one `Pipeline` that the Python file at ``path`` builds at its top level.
+
+    The file is code of the user's and is run.
+
+    Raises:
+        SpecError: no such file, the file does not run, or it does not define exactly one pipeline.
+    """
+    if not path.is_file():
+        raise SpecError(f"{path}: no such pipeline file; make one with `penstock init --from-csv FILE --target COL`")
+    try:
+        # run_path compiles the text itself: no bytecode is left beside the file, and none that is stale is used
+        names = runpy.run_path(str(path), run_name=f"penstock_pipeline_{path.stem}")
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from error
+    except (Exception, SystemExit) as error:  # the user's file may raise anything; it becomes one clear line
+        raise SpecError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    found = [value for value in names.values() if isinstance(value, Pipeline)]
+    distinct = [pipeline for index, pipeline in enumerate(found) if pipeline not in found[:index]]
+    if len(distinct) != 1:
+        raise SpecError(f"{path}: it must define exactly one Pipeline, found {len(distinct)}")
+    return distinct[0]

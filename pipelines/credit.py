@@ -1,0 +1,26 @@
+"""Loan applications: is the loan granted? The demo's stream (Agrawal et al. 1993), made on the fly."""
+
+from penstock.spec import Categorical, Gates, Numeric, Pipeline, Rows
+
+PIPELINE = Pipeline(
+    name="credit",
+    task="binary",
+    target="granted",
+    classes=("0", "1"),
+    features=(
+        Numeric("salary", low=20_000, high=150_000),
+        Numeric("commission", low=0, high=85_000),
+        Numeric("age", low=20, high=80),
+        Categorical("elevel", values=tuple(str(level) for level in range(5))),
+        Categorical("car", values=tuple(str(maker) for maker in range(1, 21))),
+        Categorical("zipcode", values=tuple(str(code) for code in range(9))),
+        Numeric("hvalue", low=0, high=1_350_000),
+        Numeric("hyears", low=1, high=30),
+        Numeric("loan", low=0, high=500_000),
+    ),
+    # A decision is known 300 applications later.
+    label_delay=Rows(300),
+    protected=("age",),
+    # A credit score that is right less often than this is not used, whatever it replaces.
+    gates=Gates(min_accuracy=0.7),
+)

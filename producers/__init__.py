@@ -1,0 +1,1 @@
+"""Applications upstream of the log: the client, replay, drift injection, public data sets."""

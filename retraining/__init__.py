@@ -1,0 +1,1 @@
+"""Drift and commands become gated, recorded model changes."""

@@ -1,0 +1,1 @@
+"""Scores, streams and the live page over HTTP."""

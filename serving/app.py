@@ -1,0 +1,143 @@
+"""The HTTP service: builds the app of its parts and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+import anyio.to_thread
+import uvicorn
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from penstock.errors import DependencyError
+from serving.deps import ServingDeps
+from serving.feed import Feed
+from serving.health import health_routes, model_routes
+from serving.measure import Measure
+from serving.overview import Overview
+from serving.page import page_routes
+from serving.predict import predict_routes
+from serving.problems import install_problems
+from serving.schemas import components
+from serving.streams import Clients, stream_routes
+from serving.swaps import Swaps
+
+__all__ = ["ServingDeps", "create_app", "run_server"]
+
+GRACE_S = 1
+POLL_S = 0.05
+
+
+def create_app(deps: ServingDeps, stopping: Callable[[], bool] = lambda: False) -> FastAPI:
+    """The app. Its lifespan follows the ``models`` topic and what the page shows, from before the first request on.
+
+    Open streams end soon after ``stopping`` says so.
+
+    Raises:
+        LogError: a topic is missing, or the log does not answer.
+    """
+    overview = Overview(deps.pipeline)
+    feed = Feed(deps.log, overview.fold)
+    predictions = feed.partitions(["predictions"])
+    overview.start_at(sum(feed.bounds(partition)[0] for partition in predictions))
+    swaps = Swaps(deps, feed)
+    clients = Clients(deps)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await anyio.to_thread.run_sync(feed.catch_up)
+        await anyio.to_thread.run_sync(swaps.catch_up)
+        feed.start(asyncio.get_running_loop())
+        swaps.start()
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(swaps.stop)
+            await anyio.to_thread.run_sync(feed.stop)
+
+    app = FastAPI(
+        title=f"Penstock: {deps.pipeline.name}",
+        version=version("penstock"),
+        lifespan=lifespan,
+        docs_url=None,  # they would load scripts from elsewhere; the document itself is at /openapi.json
+        redoc_url=None,
+    )
+    install_problems(app)
+    app.include_router(predict_routes(deps))
+    app.include_router(model_routes(deps))
+    app.include_router(stream_routes(deps, feed, clients, stopping))
+    app.include_router(page_routes(deps, feed, overview, clients, stopping))
+    app.include_router(health_routes(deps, lambda: swaps.alive and feed.alive))
+    app.add_middleware(Measure, telemetry=deps.telemetry, clock=deps.clock)
+    _describe(app, deps)
+    return app
+
+
+def _describe(app: FastAPI, deps: ServingDeps) -> None:
+    """OpenAPI with the schemas of this pipeline's own contract."""
+
+    def document() -> dict[str, Any]:
+        if not app.openapi_schema:
+            schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            schema.setdefault("components", {}).setdefault("schemas", {}).update(components(deps.pipeline))
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI documents this as the way to extend it
+
+
+def run_server(deps: ServingDeps, host: str, port: int, ready: Callable[[str], None], stop: threading.Event) -> None:
+    """Serve in the calling thread until ``stop`` is set (or, in the main thread, until SIGINT or SIGTERM).
+
+    ``ready`` is called with the address once requests are answered (``port`` 0: any free one). A stop takes less than
+    two seconds, open streams or not: 1. streams end, 2. requests under way are answered, 3. the threads end.
+
+    Raises:
+        DependencyError: the address is in use or not ours; the text says which.
+        LogError: a topic is missing, or the log does not answer.
+    """
+    try:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise DependencyError(
+            f"{host}:{port}: cannot listen there ({error.strerror}); choose another PENSTOCK_PORT"
+        ) from error
+    with listener:
+        address = f"[{host}]" if ":" in host else host
+        url = f"http://{address}:{listener.getsockname()[1]}"
+        done = threading.Event()
+        app = create_app(deps, lambda: stop.is_set() or server.should_exit)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_S,
+            lifespan="on",
+            server_header=False,
+        )
+        server = uvicorn.Server(config)
+
+        def watch() -> None:
+            announced = False
+            while not done.wait(POLL_S):
+                if server.started and not announced:
+                    announced = True
+                    ready(url)
+                if stop.is_set():
+                    server.should_exit = True
+
+        watcher = threading.Thread(target=watch, name="serving-stop", daemon=True)
+        watcher.start()
+        try:
+            server.run(sockets=[listener])
+        except SystemExit as error:
+            raise DependencyError("serving did not start; its log lines above say why") from error
+        finally:
+            done.set()
+            watcher.join()

@@ -1,0 +1,125 @@
+"""`penstock up`, over HTTP and the command line, as an upstream app and an operator use it."""
+
+import json
+import signal
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.system.log_reader import LogReader
+from tests.system.processes import kill_session, penstock, start, wait_for
+
+pytestmark = pytest.mark.system
+
+ROWS = 700
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project as `penstock init` makes it, with its roles up on a free port."""
+    folder = tmp_path_factory.mktemp("project")
+    lines = ["amount,channel,risky"]
+    lines += [
+        f"{(row * 37) % 101},{'web' if row % 3 else 'shop'},{int(((row * 37) % 101 > 50) != (row % 9 == 0))}"
+        for row in range(ROWS)
+    ]
+    (folder / "cards.csv").write_text("\n".join(lines) + "\n")
+    made = penstock("init", "--from-csv", "cards.csv", "--target", "risky", cwd=folder)
+    assert made.returncode == 0, made.stderr
+    process = start("up", cwd=folder, output=folder / "up.txt", PENSTOCK_PORT="0")
+    address = folder / ".penstock" / "serving.url"
+    try:
+        wait_for(address.exists, "serving's address", 90, process)
+        yield folder, address.read_text().strip(), process
+    finally:
+        if process.poll() is None:
+            kill_session(process)
+
+
+def call(url: str, body: object = None, raw: bytes | None = None):
+    """Status and JSON answer of one request."""
+    data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310 - ours
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - ours
+            return answer.status, json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def log_of(folder: Path) -> LogReader:
+    return LogReader(folder / ".penstock" / "log.db", "cards")
+
+
+def test_a_score_that_was_answered_is_in_the_log_and_meets_its_label(project):
+    folder, url, process = project
+    features = {"amount": 80, "channel": "web", "unknown": [1, 2]}
+    status, answer = call(f"{url}/v1/predict", {"id": "card-1", "features": features})
+    assert status == 200
+    assert answer["id"] == "card-1"
+    assert 0.0 <= answer["score"] <= 1.0
+    assert "card-1" in [prediction["id"] for prediction in log_of(folder).values("predictions")]
+    assert call(f"{url}/v1/labels", {"id": "card-1", "value": "1"})[0] == 202
+    wait_for(lambda: log_of(folder).count("examples") > 0, "the example", 30, process)
+    assert log_of(folder).values("examples")[0]["id"] == "card-1"
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [
+        (b'{"id": "x", "features": {"amount": "much", "channel": "web"}}', "features.amount"),
+        (b'{"id": "x", "features": {"channel": "web"}}', "features.amount"),
+        (b'{"id": "x", "features": {"amount": NaN, "channel": "web"}}', "features.amount"),
+        (b'{"id": "x", "features"', "body"),
+        (b"[" * 5000, "body"),
+        (b'{"id": "' + b"x" * 10_000_000 + b'"}', "body"),
+    ],
+    ids=["wrong type", "absent", "NaN", "broken", "deep", "10 MB"],
+)
+def test_bad_input_is_a_problem_that_names_the_field(project, raw, field):
+    _, url, _ = project
+    status, problem = call(f"{url}/v1/predict", raw=raw)
+    assert 400 <= status < 500
+    assert problem["status"] == status
+    assert problem["field"] == field
+    assert call(f"{url}/health/live")[0] == 200
+
+
+def test_replayed_traffic_is_scored_learned_and_can_be_backtested(project):
+    folder, url, process = project
+    before = log_of(folder).count("predictions")
+    sent = penstock("replay", "--data", "cards.csv", cwd=folder)
+    assert sent.returncode == 0, sent.stderr
+    wait_for(lambda: log_of(folder).count("predictions") >= before + ROWS, "all predictions", 60, process)
+    wait_for(lambda: log_of(folder).count("examples") >= ROWS, "all examples", 60, process)
+    wait_for(lambda: (call(f"{url}/v1/model")[1].get("snapshot") or 0) >= 200, "a snapshot", 60, process)
+    score = call(f"{url}/v1/predict", {"features": {"amount": 95, "channel": "web"}})[1]["score"]
+    assert score > call(f"{url}/v1/predict", {"features": {"amount": 5, "channel": "web"}})[1]["score"]
+    history = penstock("backtest", "--from-log", f"requests/0:0-{ROWS}", "--json", cwd=folder)
+    assert history.returncode == 0, history.stderr
+    report = json.loads(history.stdout)
+    assert (report["events"], report["labelled"]) == (ROWS, ROWS)
+    assert report["accuracy"] > report["majority_accuracy"]
+
+
+def test_an_operator_sees_the_log_and_asks_for_a_retrain(project):
+    folder, _, process = project
+    asked = penstock("retrain", "--reason", "audit", "--json", cwd=folder)
+    identifier = json.loads(asked.stdout)["id"]
+    wait_for(lambda: log_of(folder).count("decisions") > 0, "a decision", 60, process)
+    commands = penstock("events", "tail", "commands", cwd=folder)
+    assert identifier in commands.stdout
+    first = json.loads(penstock("events", "tail", "decisions", cwd=folder).stdout.splitlines()[0])
+    assert first["value"]["seq"] == 0
+    listed = json.loads(penstock("models", "list", "--json", cwd=folder).stdout)
+    assert listed[0]["version"] == "online"
+    assert penstock("models", "show", "v99", cwd=folder).returncode == 2
+    assert penstock("doctor", cwd=folder).returncode == 0
+
+
+def test_it_stops_when_asked(project):
+    folder, _, process = project
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0, (folder / "up.txt").read_text()

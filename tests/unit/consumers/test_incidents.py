@@ -1,0 +1,126 @@
+"""The incidents stage: what goes out when, and the false-alarm bound over partitions."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from consumers.incidents import Incidents
+from consumers.monitor import Monitor
+from penstock.events import Alert, Drift, Label, Prediction
+from penstock.runtime.stage import Input, Output
+from penstock.spec import Categorical, Numeric, Pipeline
+from penstock.testing.stage_conformance import check_stage
+
+PIPELINE = Pipeline(
+    name="loans",
+    task="binary",
+    target="y",
+    classes=("0", "1"),
+    features=(*(Numeric(f"x{i}") for i in range(8)), Categorical("c")),
+)
+
+
+def evidence(n: int, partitions: int, shift: float = 0.0, at: int = 0, seed: int = 1) -> list[Input]:
+    """What monitors of a stream with a shift of x0 at row ``at`` write."""
+    rng = np.random.default_rng(seed)
+    values, names = rng.normal(size=(n, 8)), rng.choice(4, size=n)
+    values[at:, 0] += shift
+    homes = rng.integers(partitions, size=n)
+    monitors = [Monitor(PIPELINE, partition) for partition in range(partitions)]
+    records: list[Input] = []
+    for i in range(n):
+        features = {f"x{j}": float(values[i, j]) for j in range(8)} | {"c": f"v{names[i]}"}
+        prediction = Prediction(
+            id=f"r{i}",
+            entity="e",
+            event_time_ms=i,
+            features=features,
+            version="online",
+            generation=0,
+            decision="1",
+            score=0.5,
+        )
+        home = int(homes[i])
+        for output in monitors[home].process([Input("predictions", home, i, i, prediction)]):
+            if output.topic == "evidence":
+                records.append(Input("evidence", 0, len(records), i, output.event))
+    return records
+
+
+def drifts(outputs: list[Output]) -> list[Drift]:
+    return [output.event for output in outputs if isinstance(output.event, Drift)]
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_stationary_streams_open_nothing(partitions: int) -> None:
+    for seed in range(3):
+        assert Incidents(PIPELINE).process(evidence(10_000, partitions, seed=seed)) == []
+
+
+@pytest.mark.parametrize(("partitions", "delay"), [(1, 700), (4, 2800)])
+def test_a_shift_of_one_feature_is_one_incident(partitions: int, delay: int) -> None:
+    at = 2000 * partitions
+    outputs = Incidents(PIPELINE).process(evidence(at + 4500 * partitions, partitions, shift=0.7, at=at))
+    opened, *others = drifts(outputs)
+    assert at < opened.event_time_ms < at + delay
+    assert (opened.kind, opened.feature, list(opened.features)) == ("covariate", "x0", ["x0"])
+    assert opened.since_event_time_ms == pytest.approx(at, abs=150 * partitions)
+    assert opened.histogram is not None
+    assert [(other.status, other.id) for other in others] == [("closed", opened.id)]
+
+
+def test_an_opened_incident_is_an_alert_and_a_closed_one_is_not() -> None:
+    outputs = Incidents(PIPELINE).process(evidence(6500, 1, shift=0.7, at=2000))
+    (alert,) = [output.event for output in outputs if isinstance(output.event, Alert)]
+    opened = drifts(outputs)[0]
+    assert (alert.id, alert.severity) == (f"{opened.id}-opened", "warning")
+    assert "x0" in alert.title
+    assert {output.key for output in outputs} == {opened.id}
+
+
+def test_the_stage_is_a_function_of_its_input() -> None:
+    check_stage(lambda: Incidents(PIPELINE), evidence(6500, 2, shift=2.0, at=2500))
+
+
+def test_another_event_is_a_bug() -> None:
+    with pytest.raises(TypeError, match="labels/4"):
+        Incidents(PIPELINE).process([Input("labels", 0, 4, 0, Label(id="a", value=1))])
+
+
+CATEGORIES = ("SEX", "EDUCATION", "MARRIAGE", "PAY_0", "PAY_2", "PAY_3", "PAY_4", "PAY_5", "PAY_6")
+
+
+@pytest.mark.data
+def test_taiwan_credit_is_stationary_until_15000_and_drifts_after() -> None:
+    folder = os.environ.get("PENSTOCK_DATASETS_DIR") or Path(__file__).parents[4] / "shared" / "data"
+    path = Path(folder) / "taiwan_credit.csv.gz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there: set PENSTOCK_DATASETS_DIR")
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        rows = [{name: row[name] for name in row if name not in ("ID", "default")} for row in csv.DictReader(file)]
+    features = tuple(Categorical(name) if name in CATEGORIES else Numeric(name) for name in rows[0])
+    pipeline = Pipeline(name="taiwan", task="binary", target="default", classes=("0", "1"), features=features)
+    monitor, incidents, opened = Monitor(pipeline, 0), Incidents(pipeline), []
+    for i, row in enumerate(rows[:18_000]):
+        prediction = Prediction(
+            id=f"r{i}",
+            entity="e",
+            event_time_ms=i,
+            features={name: value if name in CATEGORIES else float(value) for name, value in row.items()},
+            version="v",
+            generation=0,
+            decision="1",
+            score=0.5,
+        )
+        for output in monitor.process([Input("predictions", 0, i, i, prediction)]):
+            if output.topic == "evidence":
+                found = incidents.process([Input("evidence", 0, i, i, output.event)])
+                opened += [drift for drift in drifts(found) if drift.status == "opened"]
+    assert 15_000 < opened[0].event_time_ms < 16_500
+    assert {drift.kind for drift in opened} == {"covariate"}

@@ -1,0 +1,86 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.cli.main import hoist_globals, main
+
+
+def run(arguments, capsys):
+    """Exit code, standard output and standard error of one command."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    captured = capsys.readouterr()
+    return stopped.value.code, captured.out, captured.err
+
+
+def test_global_options_may_stand_after_the_command():
+    moved = hoist_globals(["backtest", "--data", "x.csv", "--pipeline", "p.py", "--json", "--data-dir=d"])
+    assert moved == ["--pipeline", "p.py", "--json", "--data-dir=d", "backtest", "--data", "x.csv"]
+
+
+def test_what_follows_a_double_dash_stays():
+    assert hoist_globals(["run", "--", "--json"]) == ["run", "--", "--json"]
+
+
+@given(st.lists(st.sampled_from(["backtest", "--data", "x", "--pipeline", "p.py", "--json", "--log=embedded"])))
+def test_hoisting_loses_nothing(arguments):
+    assert sorted(hoist_globals(arguments)) == sorted(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["backtest", "--no-such-option"],
+        ["run"],
+        ["run", "plumber"],
+        ["backtest"],
+        ["backtest", "--data", "nowhere.csv", "--pipeline", "nowhere.py"],
+        ["events", "tail", "gossip"],
+        ["demo", "--dataset", "nothing"],
+        ["demo", "--events", "0"],
+        ["demo", "--resume"],
+        ["init", "--from-csv", "nowhere.csv", "--target", "y"],
+        ["datasets", "fetch", "nothing"],
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_2(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PENSTOCK_DATASETS_DIR", str(tmp_path))
+    code, out, err = run(["--data-dir", str(tmp_path / "data"), *arguments], capsys)
+    assert code == 2
+    assert err.count("\n") == 1, err
+    assert err.startswith("penstock: ")
+    assert "Traceback" not in err + out
+
+
+def test_a_setting_that_does_not_fit_names_its_variable(capsys, monkeypatch):
+    monkeypatch.setenv("PENSTOCK_PORT", "ninety")
+    code, _, err = run(["doctor"], capsys)
+    assert code == 2
+    assert "PENSTOCK_PORT" in err
+
+
+def test_version(capsys):
+    code, out, _ = run(["--version"], capsys)
+    assert code == 0
+    assert out.startswith("penstock ")
+
+
+def test_doctor_checks_this_installation(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(["doctor", "--data-dir", str(tmp_path / "data"), "--json"], capsys)
+    checks = {check["name"]: check for check in json.loads(out)}
+    assert code == 0
+    assert checks["data directory"]["ok"] is True
+    assert checks["pipeline"]["ok"] is None
+
+
+def test_doctor_fails_with_3_where_the_data_directory_cannot_be_written(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").write_text("a file, not a folder")
+    code, out, _ = run(["doctor", "--data-dir", str(tmp_path / "data")], capsys)
+    assert code == 3
+    assert "FAILED  data directory" in out
