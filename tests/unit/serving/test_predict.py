@@ -1,5 +1,6 @@
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -293,21 +294,28 @@ def hot_swap_under_load(stand: Stand, client: TestClient, swaps: int) -> int:
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for generation in range(1, swaps + 1):
-        stand.champion(f"v{generation}", generation)
-        wait = threading.Event()
-        for _ in range(500):
-            if stand.served.serving.generation >= generation:
-                break
-            wait.wait(0.01)
-        if generation % 10 == 0:  # a bad one in between never replaces a good one
-            stand.append(
-                "models",
-                ModelRecord(
+    pause = threading.Event()
+
+    def wait_for(condition: Callable[[], bool]) -> None:
+        for _ in range(3000):
+            if condition():
+                return
+            pause.wait(0.01)
+        raise AssertionError("not within 30 s")
+
+    try:
+        for generation in range(1, swaps + 1):
+            stand.champion(f"v{generation}", generation)
+            wait_for(lambda: stand.served.serving.generation >= generation)  # noqa: B023 - called before the next one
+            if generation % 10 == 0:  # a bad one in between never replaces a good one
+                bad = ModelRecord(
                     slot="champion", version="bad", kind="batch", generation=generation, uri="gone", digest="0"
-                ),
-            )
-    done.set()
+                )
+                stand.append("models", bad)
+                # Seen before the next good one: of two records in one read only the newer counts.
+                wait_for(lambda: len(stand.refused) >= generation // 10)  # noqa: B023
+    finally:
+        done.set()
     for thread in threads:
         thread.join()
     assert failures == []
