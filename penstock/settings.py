@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from penstock.errors import UsageError
+
+KafkaClient: TypeAlias = Literal["auto", "librdkafka", "kafka-python"]
+SecurityProtocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
 class Settings(BaseSettings):
@@ -18,7 +23,57 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(Path(".penstock"), description="Log, checkpoints, artifacts and registry of this machine.")
-    log: str = Field("embedded", description="Where the log is: `embedded` (a file in the data directory).")
+    log: str = Field(
+        "embedded",
+        description="Where the log is: `embedded` (a file in the data directory) or `kafka://host:port[,…]`.",
+    )
+    store_url: str | None = Field(
+        None,
+        description="Where checkpoints and models are kept, as an fsspec URL that every machine can reach "
+        "(`s3://bucket/prefix`, `file:///mnt/shared`); default: the data directory.",
+    )
+    instance: str | None = Field(
+        None,
+        pattern="^[A-Za-z0-9._-]+$",
+        description="Name of this process among those of its roles, kept over restarts; default: found by itself.",
+    )
+    kafka_client: KafkaClient = Field(
+        "auto",
+        description="Client library for Kafka: `librdkafka`, `kafka-python`, or `auto` (librdkafka if installed).",
+    )
+    kafka_security_protocol: SecurityProtocol = Field(
+        "PLAINTEXT", description="How brokers are reached: `PLAINTEXT`, `SSL`, `SASL_SSL` or `SASL_PLAINTEXT`."
+    )
+    kafka_sasl_mechanism: SaslMechanism = Field(
+        "SCRAM-SHA-512", description="How to log in: `SCRAM-SHA-512`, `SCRAM-SHA-256` or `PLAIN`."
+    )
+    kafka_username: str | None = Field(None, description="User name for SASL.")
+    kafka_password: SecretStr | None = Field(None, description="Password for SASL.")
+    kafka_ca_file: Path | None = Field(
+        None, description="PEM file of the authority that signed the brokers' certificates."
+    )
+    kafka_cert_file: Path | None = Field(None, description="PEM file of this client's certificate (mutual TLS).")
+    kafka_key_file: Path | None = Field(None, description="PEM file of this client's private key (mutual TLS).")
+    kafka_allow_plaintext_sasl: bool = Field(
+        False, description="Send SASL credentials over connections without TLS; for tests on one machine."
+    )
+    kafka_replication_factor: int | None = Field(
+        None, ge=1, description="Copies of each partition of topics that are created; default: the broker's."
+    )
+    kafka_session_timeout_ms: int = Field(
+        10_000, ge=1000, description="A process that is not heard of for so long loses its partitions."
+    )
+    kafka_transaction_timeout_ms: int = Field(
+        15_000, ge=1000, description="A transaction that is open for so long is aborted by the broker."
+    )
+    kafka_ingress_bytes: int = Field(
+        33_554_432,
+        ge=1_048_576,
+        description="Most bytes accepted and not yet acknowledged by Kafka; more is refused (503).",
+    )
+    fit_backend: str = Field(
+        "local", description="Where candidates are fitted: `local`, or a Dask scheduler (`dask://host:port`)."
+    )
     datasets_dir: Path | None = Field(None, description="Where known public data sets are read from and fetched to.")
     host: str = Field("127.0.0.1", description="Address that serving listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that serving listens on (0: any free one).")

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from penstock.cli import report_file
 from penstock.cli.context import Context, of
 from penstock.cli.evaluation import read_history
+from penstock.cli.kafka import kafka_options
 from penstock.cli.rss import own_peak_mb
 from penstock.clock import SystemClock
 from penstock.errors import UsageError
@@ -83,7 +84,8 @@ def _recorded(context: Context, pipeline: Pipeline, text: str) -> Iterator[Tick]
     match = _RANGE.match(text)
     if match is None or match["topic"] != "requests":
         raise UsageError(f"--from-log {text!r}: write requests/PARTITION:FROM-TO, for instance requests/0:0-5000")
-    log = open_log(context.settings.log, context.data_dir, pipeline.name, SystemClock())
+    kafka = kafka_options(context.settings, pipeline.name)
+    log = open_log(context.settings.log, context.data_dir, pipeline.name, SystemClock(), kafka)
     return recorded_ticks(log, int(match["partition"]), int(match["first"]), int(match["stop"]))
 
 

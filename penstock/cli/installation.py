@@ -8,6 +8,7 @@ from pathlib import Path
 
 from penstock.cli.compose import System, state_dir
 from penstock.cli.context import Context
+from penstock.cli.kafka import kafka_options
 from penstock.clock import SystemClock
 from penstock.errors import DependencyError
 from penstock.log.open import open_log, topic_configs
@@ -46,7 +47,7 @@ def installation(context: Context, pipeline: Pipeline) -> Iterator[System]:
     signer = Signer(signing_key(data_dir, configured.get_secret_value() if configured else None))
     directory = state_dir(data_dir, pipeline)
     artifacts = DirectoryArtifacts(directory / "artifacts", signer)
-    log = open_log(context.settings.log, data_dir, pipeline.name, clock)
+    log = open_log(context.settings.log, data_dir, pipeline.name, clock, kafka_options(context.settings, pipeline.name))
     try:
         log.ensure_topics(topic_configs(pipeline.partitions))
         yield System(

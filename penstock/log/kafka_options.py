@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
-SecurityProtocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+from penstock.settings import KafkaClient, SaslMechanism, SecurityProtocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +22,7 @@ class KafkaSecurity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaOptions:
-    """``bootstrap`` is ``host:port[,host:port…]``.
+    """``bootstrap`` is ``host:port[,host:port…]``. ``client`` auto: librdkafka where it is installed.
 
     The times are a compromise: a dead owner is replaced after the larger of ``session_timeout_ms`` and
     ``transaction_timeout_ms`` (plus what the broker takes to notice), and a live one must not be taken for dead in a
@@ -34,6 +32,7 @@ class KafkaOptions:
 
     bootstrap: str
     pipeline: str
+    client: KafkaClient = "auto"
     security: KafkaSecurity = KafkaSecurity()
     session_timeout_ms: int = 10_000
     heartbeat_interval_ms: int = 3_000

@@ -105,7 +105,7 @@ def _names(topics: Sequence[str]) -> str:
 
 def _type_name(annotation: Any) -> str:
     members = [member for member in get_args(annotation) if member is not NoneType] or [annotation]
-    return " or ".join(_TYPES[member] for member in members)
+    return " or ".join(f"`{member}`" if isinstance(member, str) else _TYPES[member] for member in members)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -27,7 +27,7 @@ def test_embedded_with_a_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "kafka://host:9092", "embedded://", "embedded:///", "embedded://host/x.db", "x.db"]
+    "url", ["", "kafka://host:9092", "kafka//host:1", "embedded://", "embedded:///", "embedded://host/x.db", "x.db"]
 )
 def test_anything_else_is_refused_by_name(url: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="embedded:///path") as caught:
