@@ -3,13 +3,68 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from pathlib import Path
 
 import pytest
 import structlog
 
+from tests.broker import jars
+from tests.broker.jars import NoBrokerError
+from tests.broker.java import JavaBroker
+from tests.broker.shared import Kafka, lease
+
 #: Reasons to skip that CI accepts; they are listed at the end of the run all the same.
 ACCEPTED = ("PENSTOCK_DATASETS_DIR",)
+#: How the reason begins when there is no broker to test on.
+NO_KAFKA = "no Kafka broker"
+
+
+def no_kafka(why: object) -> None:
+    """Skip, or fail where nothing may be skipped, in one line."""
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{NO_KAFKA}: {why}")
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[Kafka]:
+    """A Kafka broker that all tests of the run share (``.bootstrap``): name your pipeline uniquely, never stop it."""
+    root = tmp_path_factory.getbasetemp()
+    try:
+        with lease((root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "kafka") as broker:
+            yield broker
+    except NoBrokerError as error:
+        no_kafka(error)
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Generator[Callable[[], JavaBroker]]:
+    """Makes brokers (started) that the test may kill, restart and damage; always Java processes, gone at its end."""
+    lacking = jars.missing()
+    if lacking is not None:
+        no_kafka(f"this test kills its broker: {lacking}")
+    made: list[JavaBroker] = []
+
+    def make() -> JavaBroker:
+        try:
+            made.append(JavaBroker(tmp_path / f"kafka-{len(made)}"))
+        except NoBrokerError as error:
+            no_kafka(error)
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for broker in made:
+        broker.kill()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly that Kafka was not tested."""
+    skipped = [str(report.longrepr) for report in terminalreporter.getreports("skipped")]
+    untested = [text for text in skipped if NO_KAFKA in text]
+    if untested:
+        why = untested[0].split(NO_KAFKA, 1)[1].strip(" :'\")")
+        terminalreporter.section("KAFKA WAS NOT TESTED", sep="!", red=True)
+        terminalreporter.line(f"{len(untested)} tests skipped: {NO_KAFKA}: {why}", red=True)
 
 
 @pytest.fixture(autouse=True)

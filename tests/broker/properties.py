@@ -1,0 +1,32 @@
+"""The ``server.properties`` of a broker that is node, controller and cluster in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def broker_properties(data: Path, port: int, controller_port: int) -> str:
+    """Settings of a one-node cluster on localhost: quick rebalances, few internal partitions, no topics by accident."""
+    lines = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.bootstrap.servers": f"localhost:{controller_port}",
+        "listeners": f"PLAINTEXT://localhost:{port},CONTROLLER://localhost:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://localhost:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "log.dirs": str(data),
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "4",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "share.coordinator.state.topic.num.partitions": "2",
+        "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "1000",
+        "auto.create.topics.enable": "false",
+        "log.cleaner.enable": "true",
+    }
+    return "".join(f"{name}={value}\n" for name, value in lines.items())
