@@ -26,6 +26,7 @@ from penstock.events import (
 )
 from penstock.spec import Boolean, Date, Feature, Numeric, Pipeline
 from penstock.topology import TOPICS
+from penstock.wire import quick_request_decoder
 
 #: A number beyond this is refused: sums of squares of larger ones overflow.
 MAX_MAGNITUDE = 1e150
@@ -204,14 +205,26 @@ def _decode(decoder: msgspec.json.Decoder[Any], value: bytes) -> Any:
         raise ContractError("", f"not JSON: {error}") from error
 
 
+def _request_decoder(pipeline: Pipeline) -> Callable[[bytes], Request]:
+    """The long way can say what is wrong with a request; most requests never need it."""
+    decoder = msgspec.json.Decoder(_WireRequest)
+    quick = quick_request_decoder(pipeline, MAX_MAGNITUDE)
+
+    def thorough(value: bytes) -> Request:
+        return check_request(pipeline, _request(_decode(decoder, value)))
+
+    if quick is None:
+        return thorough
+    return lambda value: quick(value) or thorough(value)
+
+
 def decoder_for(topic: str, pipeline: Pipeline) -> Callable[[bytes], Event]:
     """A function from a record's bytes to its checked event, for one topic of the topology.
 
     The function raises ``ContractError`` for anything that a stage must not see.
     """
     if topic == "requests":
-        request_decoder = msgspec.json.Decoder(_WireRequest)
-        return lambda value: check_request(pipeline, _request(_decode(request_decoder, value)))
+        return _request_decoder(pipeline)
     if topic == "labels":
         label_decoder = msgspec.json.Decoder(_WireLabel)
         return lambda value: check_label(pipeline, _label(_decode(label_decoder, value)))
