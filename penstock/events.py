@@ -321,6 +321,18 @@ class Alert(Event, frozen=True, kw_only=True):
     source: str
 
 
+class Replay(Event, frozen=True, kw_only=True):
+    """Topic ``replays``: dead letters that went back to their topic, in the same transaction as this.
+
+    ``sources``: per ``<topic>/<partition>``, the ranges [start, stop) of the offsets that they had there.
+    """
+
+    id: str
+    by: str
+    at_ms: int
+    sources: dict[str, list[tuple[int, int]]]
+
+
 _encoder = msgspec.json.Encoder()
 
 

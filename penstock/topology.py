@@ -52,6 +52,7 @@ TOPICS: dict[str, Topic] = {
         Topic("decisions", events.Decision, "run", "The chain of decisions about models.", 1, "delete", None),
         Topic("models", events.ModelRecord, "slot", "What each slot serves.", 1, "compact", None),
         Topic("dead-letters", None, "original key", "Records that broke their contract, byte for byte."),
+        Topic("replays", events.Replay, "id", "Which dead letters went back to their topic.", 1, "delete", None),
     )
 }
 

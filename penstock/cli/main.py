@@ -13,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from penstock import __version__
-from penstock.cli import backtest, datasets, demo, doctor, events, init, models, replay, retrain, run, up
+from penstock.cli import backtest, datasets, dead_letters, demo, doctor, events, init, models, replay, retrain, run, up
 from penstock.cli.context import Context
 from penstock.errors import PenstockError
 from penstock.settings import load_settings
@@ -69,6 +69,7 @@ app.command("replay")(replay.replay)
 app.command("backtest")(backtest.backtest)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(events.app, name="events")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(models.app, name="models")
 app.command("retrain")(retrain.retrain)
 app.command("doctor")(doctor.doctor)

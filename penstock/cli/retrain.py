@@ -21,12 +21,13 @@ def retrain(
     """Ask for a batch retrain on the newest labelled rows; the decision appears in `penstock events tail decisions`."""
     context = of(ctx)
     with installation(context, context.pipeline()) as system:
-        command = RetrainCommand(id=f"retrain-{uuid.uuid4()}", by=_who(), at_ms=system.clock.now_ms(), reason=reason)
+        command = RetrainCommand(id=f"retrain-{uuid.uuid4()}", by=whoami(), at_ms=system.clock.now_ms(), reason=reason)
         system.log.append([Message("commands", command.id.encode(), encode(command))])
     context.show({"id": command.id}, f"asked for a retrain: {command.id}")
 
 
-def _who() -> str:
+def whoami() -> str:
+    """The name of who runs this command, for the record."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

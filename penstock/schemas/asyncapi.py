@@ -82,6 +82,7 @@ def _dead_letter_headers() -> dict[str, Any]:
     about = {
         dead_letters.EXCEPTION: "Class of the error.",
         dead_letters.MESSAGE: "The error in one line; names the field.",
+        dead_letters.STACKTRACE: "Where the error was raised, innermost call first.",
         dead_letters.SOURCE_TOPIC: "Topic that the record was read from.",
         dead_letters.SOURCE_PARTITION: "Its partition there.",
         dead_letters.SOURCE_OFFSET: "Its offset there.",

@@ -16,9 +16,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 
 #: Written from outside the topology: by upstream apps, and by the runtime of every stage.
-WRITTEN_OUTSIDE = {"requests", "dead-letters"}
+WRITTEN_OUTSIDE = {"requests", "dead-letters", "replays"}
 #: Read by people only.
-READ_OUTSIDE = {"dead-letters"}
+READ_OUTSIDE = {"dead-letters", "replays"}
 
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 #: Folders of one machine. (This file is left out of the search.)

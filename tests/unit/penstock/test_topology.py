@@ -30,7 +30,7 @@ def test_no_stage_consumes_what_it_writes(stage: StageEntry) -> None:
 
 @pytest.mark.parametrize("topic", TOPICS.values(), ids=lambda topic: topic.name)
 def test_what_is_kept_for_ever_is_what_models_came_from(topic: Topic) -> None:
-    assert (topic.retention_ms is None) == (topic.name in {"decisions", "models"})
+    assert (topic.retention_ms is None) == (topic.name in {"decisions", "models", "replays"})
     assert (topic.cleanup == "compact") == (topic.name == "models")
 
 
