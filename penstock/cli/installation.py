@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from penstock.cli.compose import System, state_dir
+from penstock.cli.compose import System
 from penstock.cli.context import Context
 from penstock.cli.kafka import kafka_options
+from penstock.cli.store import open_store
 from penstock.clock import SystemClock
 from penstock.errors import DependencyError
+from penstock.log.kafka_options import KafkaOptions
 from penstock.log.open import open_log, topic_configs
-from penstock.models.artifact import DirectoryArtifacts, Signer, signing_key
+from penstock.log.port import Log
 from penstock.models.registry import MlflowRegistry
 from penstock.models.snapshots import BudgetedSnapshots
-from penstock.runtime.checkpoint import DirectoryCheckpoints
 from penstock.spec import Pipeline
 from penstock.telemetry import Telemetry
 
@@ -34,33 +35,45 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def installation(context: Context, pipeline: Pipeline) -> Iterator[System]:
-    """Open the log and stores of ``pipeline`` in the data directory, and make its topics; closed at the end.
+    """Open the log and stores of ``pipeline``, with its topics; closed at the end.
+
+    The embedded log gets its topics here. On Kafka they are checked only: how a cluster's topics are made is not for
+    a role to decide.
 
     Raises:
-        DependencyError: the data directory cannot be used.
-        LogError: the log cannot be opened, or has these topics with other partitions.
+        UsageError: a setting does not fit.
+        DependencyError: the data directory or the store cannot be used.
+        LogError: the log cannot be opened, lacks the topics (Kafka), or has them with other partitions.
     """
     clock = SystemClock()
     data_dir = context.data_dir
     make_folder(data_dir)
-    configured = context.settings.signing_key
-    signer = Signer(signing_key(data_dir, configured.get_secret_value() if configured else None))
-    directory = state_dir(data_dir, pipeline)
-    artifacts = DirectoryArtifacts(directory / "artifacts", signer)
-    log = open_log(context.settings.log, data_dir, pipeline.name, clock, kafka_options(context.settings, pipeline.name))
+    store = open_store(context.settings, pipeline)
+    options = kafka_options(context.settings, pipeline.name)
+    log = open_log(context.settings.log, data_dir, pipeline.name, clock, options)
     try:
-        log.ensure_topics(topic_configs(pipeline.partitions))
+        _provide_topics(log, pipeline, options)
         yield System(
             pipeline,
             log,
-            artifacts,
-            DirectoryCheckpoints(directory / "checkpoints", signer),
-            lambda: BudgetedSnapshots(artifacts, clock, share=context.settings.snapshot_share),
+            store.artifacts,
+            store.checkpoints,
+            lambda: BudgetedSnapshots(store.artifacts, clock, share=context.settings.snapshot_share),
             clock,
             Telemetry(),
         )
     finally:
         log.close()
+
+
+def _provide_topics(log: Log, pipeline: Pipeline, kafka: KafkaOptions | None) -> None:
+    configs = topic_configs(pipeline.partitions)
+    if kafka is None:
+        log.ensure_topics(configs)
+        return
+    from penstock.log.kafka_topics import check_topics
+
+    check_topics(kafka, configs)
 
 
 def registry_of(context: Context, pipeline: Pipeline) -> MlflowRegistry:

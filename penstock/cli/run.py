@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,8 @@ import typer
 from penstock.cli.compose import STREAM_ROLES, ModelsTail, System, make_loop
 from penstock.cli.context import Context, of
 from penstock.cli.installation import installation, registry_of
+from penstock.cli.instance import member_names
+from penstock.cli.stopping import stop_on_signals
 from penstock.errors import RegistryError, UsageError
 from penstock.runtime.loop import LoopOptions
 from penstock.runtime.worker import run_loops
@@ -49,13 +51,17 @@ def run(
         raise UsageError(f"run: unknown role {unknown[0]!r}; there are {', '.join(ROLES)}")
     mismatch_options(rebuild=rebuild, new_epoch=new_epoch)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
     if follow_parent:
         _stop_with_parent(stop)
     options = LoopOptions(on_mismatch="rebuild" if rebuild else "new-epoch" if new_epoch else "stop")
-    with installation(context, context.pipeline()) as system:
-        run_roles(context, system, roles, options, stop)
+    pipeline, settings = context.pipeline(), context.settings
+    stream = [role for role in roles if role in STREAM_ROLES]
+    with (
+        installation(context, pipeline) as system,
+        member_names(context.data_dir, pipeline.name, stream, settings.instance) as members,
+    ):
+        run_roles(context, system, roles, members, options, stop)
 
 
 def mismatch_options(*, rebuild: bool, new_epoch: bool) -> list[str]:
@@ -69,28 +75,37 @@ def mismatch_options(*, rebuild: bool, new_epoch: bool) -> list[str]:
     return ["--rebuild"] if rebuild else ["--new-epoch"] if new_epoch else []
 
 
-def run_roles(context: Context, system: System, roles: list[str], options: LoopOptions, stop: threading.Event) -> None:
-    """Run ``roles`` in this process until ``stop`` is set: serving in this thread, or else the stream loops."""
+def run_roles(
+    context: Context,
+    system: System,
+    roles: list[str],
+    members: Mapping[str, str],
+    options: LoopOptions,
+    stop: threading.Event,
+) -> None:
+    """Run ``roles`` in this process until ``stop`` is set: serving in this thread, or else the stream loops.
+
+    ``members``: the stream roles among them, each with the name of its member.
+    """
     failures: list[BaseException] = []
     effects = None
     threads = []
-    if "retrainer" in roles:
+    loops = {
+        role: make_loop(role, system, member, options, kill_points_for(role, os.environ))
+        for role, member in members.items()
+    }
+    if "retrainer" in loops:
         if set(roles) == {"retrainer"}:
             os.nice(RETRAINER_NICENESS)
-        effects = _guarded("effects", lambda: _run_effects(context, system, stop), failures, stop)
-    stream = [role for role in roles if role in STREAM_ROLES]
-
-    def loops() -> None:
-        made = [make_loop(role, system, f"{role}-0", options, kill_points_for(role, os.environ)) for role in stream]
-        run_loops(made, stop)
-
-    logger.info("started", roles=" ".join(roles), pipeline=system.pipeline.name, pid=os.getpid())
+        decides = partial(loops["retrainer"].holds, 0)
+        effects = _guarded("effects", lambda: _run_effects(context, system, decides, stop), failures, stop)
+    logger.info("started", roles=" ".join(roles), pipeline=system.pipeline.name, pid=os.getpid(), **members)
     if "serving" in roles:
-        if stream:
-            threads.append(_guarded("loops", loops, failures, stop))
+        if loops:
+            threads.append(_guarded("loops", lambda: run_loops(list(loops.values()), stop), failures, stop))
         _run_serving(context, system, stop)
     else:
-        loops()
+        run_loops(list(loops.values()), stop)
     stop.set()
     for thread in threads:
         thread.join()
@@ -118,7 +133,14 @@ def _guarded(
     return thread
 
 
-def _run_effects(context: Context, system: System, stop: threading.Event) -> None:
+def _run_effects(context: Context, system: System, decides: Callable[[], bool], stop: threading.Event) -> None:
+    """Do what the retrainer decides, while ``decides`` says that it decides here. Others stand by, and import nothing.
+
+    Where a retrainer moves in the middle of a fit, both processes do it, and the first outcome counts.
+    """
+    while not decides():
+        if stop.wait(EFFECTS_EVERY_S):
+            return
     from retraining.effects import EffectRunner
 
     registry = registry_of(context, system.pipeline)
@@ -128,7 +150,7 @@ def _run_effects(context: Context, system: System, stop: threading.Event) -> Non
     except RegistryError as error:
         logger.warning("registry not reachable yet", why=str(error))
     while not stop.is_set():
-        if not effects.step():
+        if not decides() or not effects.step():
             stop.wait(EFFECTS_EVERY_S)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from penstock.cli.context import of
 from penstock.cli.installation import installation, make_folder
 from penstock.cli.occupancy import occupied
 from penstock.cli.run import mismatch_options
+from penstock.cli.stopping import stop_on_signals
 from penstock.cli.supervisor import SERVING_GROUP, STREAM_GROUPS, Supervisor
 
 CHECK_EVERY_S = 0.5
@@ -32,8 +32,7 @@ def up(
     options = mismatch_options(rebuild=rebuild, new_epoch=new_epoch)
     pipeline = context.pipeline()
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
     own = state_dir(context.data_dir, pipeline)
     make_folder(own)
     with occupied(context.data_dir, shared=True), occupied(own):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import os
 import re
 import secrets
-import tempfile
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from penstock.errors import ArtifactError
+import structlog
 
-#: Addresses of `DirectoryArtifacts`. They come from the log: nothing else is joined to a path.
+from penstock.errors import ArtifactError
+from penstock.models.blobs import BlobFolder, LocalBlobs, create_once, reason_of
+from penstock.models.blobs import write_durably as write_durably
+
+_log = structlog.get_logger()
+
+#: Addresses of `Artifacts`. They come from the log: nothing else is joined to a path.
 _URI = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\Z")
 
 
@@ -70,84 +73,57 @@ def signing_key(data_dir: Path, configured: str | None) -> bytes:
         return configured.encode()
     path = data_dir / "signing.key"
     if not path.exists():
-        _make_key(path)
+        create_once(path, secrets.token_hex(32).encode())
     key = path.read_bytes().strip()
     if not key:
         raise ArtifactError(f"{path}: empty; delete it if nothing was signed yet, or restore it from a backup")
     return key
 
 
-def _make_key(path: Path) -> None:
-    """Whole or not at all, and never over another's: of several processes that start at once, the first wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(temporary)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+class Artifacts:
+    """Artifacts in a blob folder, named by their digest: an address means the same on every machine."""
 
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write, fsync and rename: after this, ``path`` holds all of ``data``; before, none of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-class DirectoryArtifacts:
-    """Artifacts as files named by their digest."""
-
-    def __init__(self, directory: Path, signer: Signer) -> None:
-        self._directory = directory
+    def __init__(self, blobs: BlobFolder, signer: Signer) -> None:
+        self._blobs = blobs
         self._signer = signer
 
     def put(self, data: bytes) -> ArtifactRef:
-        """Store ``data`` (fsync + rename); a damaged file of the same name is replaced."""
+        """Store ``data``; a damaged blob of the same name is replaced."""
         digest = hashlib.sha256(data).hexdigest()
-        path = self._directory / digest[:2] / digest
+        uri = f"{digest[:2]}/{digest}"
         try:
-            if not path.exists() or path.read_bytes() != data:
-                write_durably(path, data)
+            self._blobs.write(uri, data)
         except OSError as error:
-            raise ArtifactError(f"artifact {path}: {error.strerror or error}; free or mend the disk") from error
-        return ArtifactRef(f"{digest[:2]}/{digest}", digest, self._signer.sign(digest), len(data))
+            where = self._blobs.where(uri)
+            raise ArtifactError(f"artifact {where}: {reason_of(error)}; free or mend the disk or store") from error
+        return ArtifactRef(uri, digest, self._signer.sign(digest), len(data))
 
     def get(self, uri: str, digest: str, signature: str) -> bytes:
-        """The verified bytes of ``uri`` (relative to the directory; nothing outside it is read)."""
-        path = self._path(uri)
+        """The verified bytes of ``uri`` (relative to the folder; nothing outside it is read)."""
         try:
-            data = path.read_bytes()
+            data = self._blobs.read(_checked(uri))
         except OSError as error:
-            raise ArtifactError(f"artifact {uri}: {error.strerror or error}") from error
+            raise ArtifactError(f"artifact {uri}: {reason_of(error)}") from error
         self._signer.verified_digest(data, digest, signature, f"artifact {uri}")
         return data
 
     def discard(self, uri: str) -> None:
-        """Delete the file (nothing outside the directory)."""
-        self._path(uri).unlink(missing_ok=True)
+        """Delete the blob (nothing outside the folder). One that cannot be deleted only takes room."""
+        try:
+            self._blobs.delete(_checked(uri))
+        except OSError as error:
+            _log.warning("artifact not deleted", uri=uri, why=reason_of(error))
 
-    def _path(self, uri: str) -> Path:
-        if not _URI.match(uri):
-            raise ArtifactError(f"artifact {uri!r}: not an address of this artifact directory")
-        return self._directory / uri
+
+def _checked(uri: str) -> str:
+    if not _URI.match(uri):
+        raise ArtifactError(f"artifact {uri!r}: not an address of this artifact directory")
+    return uri
+
+
+def DirectoryArtifacts(directory: Path, signer: Signer) -> Artifacts:
+    """Artifacts in a local directory."""
+    return Artifacts(LocalBlobs(directory), signer)
 
 
 class MemoryArtifacts:

@@ -34,7 +34,7 @@ def run_loops(loops: Sequence[StageLoop], stop: threading.Event | Callable[[], b
         while not stopped():
             worked = False
             for loop in loops:
-                worked = loop.step(own_wait_s) > 0 or worked
+                worked = (not stopped() and loop.step(own_wait_s) > 0) or worked
             if worked:
                 pause = FIRST_PAUSE_S
             elif not own_wait_s:

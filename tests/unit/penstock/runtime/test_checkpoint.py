@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from penstock.errors import ArtifactError, CheckpointError
 from penstock.models.artifact import Signer
 from penstock.runtime.checkpoint import (
-    MAGIC,
     Checkpoint,
     DirectoryCheckpoints,
     MemoryCheckpoints,
@@ -20,6 +19,7 @@ from penstock.runtime.checkpoint import (
     pack,
     unpack,
 )
+from penstock.runtime.checkpoint_frame import MAGIC
 
 SIGNER = Signer(b"a key of enough length")
 IDENTITY = StateIdentity("d" * 64, {"python": "3.11", "river": "0.26.1"})
@@ -57,7 +57,7 @@ def test_every_single_flipped_bit_and_every_truncation_is_refused() -> None:
 
 
 def test_a_frame_of_another_key_is_refused_before_its_header_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from penstock.runtime import checkpoint as module
+    from penstock.runtime import checkpoint_frame as module
 
     class Unreachable:
         def decode(self, data: bytes) -> object:
