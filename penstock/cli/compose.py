@@ -14,6 +14,7 @@ from penstock.models.artifact import ArtifactStore
 from penstock.models.slot import ServedModels, is_older
 from penstock.models.snapshots import SnapshotPublisher
 from penstock.runtime.checkpoint import CheckpointStore
+from penstock.runtime.commits import Commits, InlineCommits
 from penstock.runtime.loop import LoopOptions, StageLoop, group_name
 from penstock.runtime.stage import Stage
 from penstock.spec import Pipeline
@@ -34,6 +35,7 @@ class System:
     snapshots: Callable[[], SnapshotPublisher]
     clock: Clock
     telemetry: Telemetry
+    commits: Callable[[], Commits] = InlineCommits
 
 
 class ModelsTail:
@@ -117,6 +119,7 @@ def make_loop(
         system.telemetry,
         member,
         options,
+        commits=system.commits(),
         before_batch=models.follow if models else None,
         reached=reached,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,9 @@ from penstock.clock import Clock
 from penstock.contract import decoder_for
 from penstock.errors import ContractError, DependencyError, PenstockError, StageBugError
 from penstock.log.port import Log, Membership, Message, Record, TopicPartition
+from penstock.runtime.batch_size import BatchSize
 from penstock.runtime.checkpoint import CheckpointStore
+from penstock.runtime.commits import Commits, InlineCommits
 from penstock.runtime.culprit import find_culprit
 from penstock.runtime.dead_letters import dead_letter
 from penstock.runtime.patience import Patience
@@ -32,12 +34,12 @@ _log = structlog.get_logger()
 class LoopOptions:
     """How a loop runs.
 
-    ``checkpoint_every_s`` seconds lie between two checkpoints of a partition, and more where they are dear: writing
-    those of all its partitions takes at most ``checkpoint_share`` of the loop's time. ``patience_s``: how long an
-    unavailable log is waited for.
+    A transaction holds ``max_batch`` records at most. ``checkpoint_every_s`` seconds lie between two checkpoints of a
+    partition, and more where they are dear: writing those of all its partitions takes at most ``checkpoint_share`` of
+    the loop's time. ``patience_s``: how long an unavailable log is waited for.
     """
 
-    max_batch: int = 500
+    max_batch: int = 4000
     checkpoint_every_s: float = 2.0
     checkpoint_share: float = 0.05
     patience_s: float = 60.0
@@ -68,6 +70,9 @@ class StageLoop:
     6. Outputs, dead letters and input offsets are committed in one transaction. While the log is unavailable the very
        same transaction is tried again; nothing is processed twice.
 
+    With `BackgroundCommits` step 6 goes on during the next step's 1 to 5, and is waited for before the next 6, before a
+    partition is given up, and before one is recovered.
+
     An exception leaves state ahead of what is committed, so the loop is spent after one: nothing more is written,
     and a new loop starts from what is committed. ``before_batch`` is called after each poll, before processing.
     ``reached`` hears ``mid_batch``, ``before_checkpoint``, ``after_checkpoint`` and ``after_commit``, for tests
@@ -86,6 +91,7 @@ class StageLoop:
         member: str,
         options: LoopOptions,
         *,
+        commits: Commits | None = None,
         before_batch: Callable[[], None] | None = None,
         reached: Callable[[str], None] = _pass,
         sleep: Callable[[float], None] = time.sleep,
@@ -94,6 +100,8 @@ class StageLoop:
         self._clock, self._telemetry, self._options = clock, telemetry, options
         self._group, self._member = group_name(pipeline.name, entry.name), member
         self._before_batch, self._reached = before_batch, reached
+        self._commits = commits or InlineCommits()
+        self._batch_size = BatchSize(options.max_batch)
         self._patience = Patience(clock, sleep, options.patience_s)
         self._recovery = Recovery(entry, pipeline, log, make_stage, checkpoints, options.on_mismatch, self._patience)
         self._saver = Saver(
@@ -118,6 +126,10 @@ class StageLoop:
         """The name of the stage that runs here."""
         return self._entry.name
 
+    def holds(self, partition: int) -> bool:
+        """Whether the stage of ``partition`` runs here now. Any thread may ask."""
+        return partition in self._held
+
     def step(self, timeout_s: float) -> int:
         """Run one batch; how many records it took (0 after ``timeout_s`` without any).
 
@@ -141,6 +153,7 @@ class StageLoop:
         """Write a last checkpoint of each partition and leave the group. Idempotent; after a failure it only leaves."""
         membership, self._membership = self._membership, None
         try:
+            self._commits.finish()
             if not self._spent:
                 for partition in sorted(self._held):
                     self._saver.save(partition, self._held[partition])
@@ -153,13 +166,17 @@ class StageLoop:
     def _step(self, timeout_s: float) -> int:
         # 1.
         membership = self._membership or self._join()
-        records = self._patience.call("poll", partial(membership.poll, self._options.max_batch, timeout_s))
+        records = self._patience.call("poll", partial(membership.poll, self._batch_size.limit, timeout_s))
         # 2.
+        if self._assigned:
+            self._commits.finish()
         while self._assigned:
             self._recover(membership, min(self._assigned))
         if self._before_batch is not None:
             self._before_batch()
         if not records:
+            if self._commits.ended():
+                self._commits.finish()
             return 0
         # 3.
         started = self._clock.monotonic_s()
@@ -172,14 +189,23 @@ class StageLoop:
         messages += dead
         offsets = self._advance(records)
         processed = self._clock.monotonic_s()
+        self._batch_size.took(len(records), processed - started)
         # 5.
         self._saver.save_due({partition: self._held[partition] for _, partition in offsets}, processed)
         # 6.
+        self._commits.finish()
+        self._commits.start(partial(self._commit, membership, messages, offsets))
+        self._count(len(records), len(dead), processed - started)
+        return len(records)
+
+    def _commit(
+        self, membership: Membership, messages: Sequence[Message], offsets: Mapping[TopicPartition, int]
+    ) -> None:
         committing = self._clock.monotonic_s()
         self._patience.call("commit", partial(membership.commit, messages, offsets))
         self._reached("after_commit")
-        self._count(len(records), len(dead), processed - started, self._clock.monotonic_s() - committing)
-        return len(records)
+        self._telemetry.count(CounterName.COMMITS, stage=self.stage)
+        self._telemetry.observe(HistogramName.COMMIT_SECONDS, self._clock.monotonic_s() - committing, stage=self.stage)
 
     def _join(self) -> Membership:
         reads, assigned = self._entry.reads, self._assigned.update
@@ -188,6 +214,7 @@ class StageLoop:
         return self._membership
 
     def _on_revoked(self, partitions: Sequence[int]) -> None:
+        self._commits.finish()
         for partition in partitions:
             self._assigned.discard(partition)
             held = self._held.pop(partition, None)
@@ -250,11 +277,9 @@ class StageLoop:
             held.changed = True
         return offsets
 
-    def _count(self, records: int, dead: int, process_s: float, commit_s: float) -> None:
+    def _count(self, records: int, dead: int, process_s: float) -> None:
         telemetry, stage = self._telemetry, self.stage
         telemetry.count(CounterName.RECORDS, records, stage=stage)
-        telemetry.count(CounterName.COMMITS, stage=stage)
         if dead:
             telemetry.count(CounterName.DEAD_LETTERS, dead, stage=stage)
         telemetry.observe(HistogramName.BATCH_SECONDS, process_s, stage=stage)
-        telemetry.observe(HistogramName.COMMIT_SECONDS, commit_s, stage=stage)

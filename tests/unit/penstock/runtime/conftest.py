@@ -100,7 +100,7 @@ class Rig:
     ) -> StageLoop:
         given = {
             name: changes.pop(name)
-            for name in ("before_batch", "reached", "checkpoints", "pipeline")
+            for name in ("before_batch", "reached", "checkpoints", "pipeline", "commits")
             if name in changes
         }
         checkpoints = given.pop("checkpoints", self.checkpoints)

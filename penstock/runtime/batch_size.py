@@ -1,0 +1,27 @@
+"""How many records a loop takes at once: many while it falls behind, few enough that a batch stays short."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FIRST = 500
+#: A batch that took less time may be followed by a larger one; one that took more, by a smaller one.
+SHORT_S, LONG_S = 0.1, 0.4
+
+
+@dataclass(slots=True)
+class BatchSize:
+    """``limit`` records at most. Neither outputs nor state depend on where batches are cut, so time may decide it."""
+
+    most: int
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        self.limit = min(FIRST, self.most)
+
+    def took(self, records: int, seconds: float) -> None:
+        """Learn from a batch of ``records`` that was processed in ``seconds``."""
+        if seconds > LONG_S:
+            self.limit = max(1, self.limit // 2)
+        elif seconds < SHORT_S and records >= self.limit:
+            self.limit = min(2 * self.limit, self.most)
