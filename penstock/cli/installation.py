@@ -17,6 +17,7 @@ from penstock.log.open import open_log, topic_configs
 from penstock.log.port import Log
 from penstock.models.registry import MlflowRegistry
 from penstock.models.snapshots import BudgetedSnapshots
+from penstock.runtime.commits import BackgroundCommits, InlineCommits
 from penstock.spec import Pipeline
 from penstock.telemetry import Telemetry
 
@@ -61,6 +62,7 @@ def installation(context: Context, pipeline: Pipeline) -> Iterator[System]:
             lambda: BudgetedSnapshots(store.artifacts, clock, share=context.settings.snapshot_share),
             clock,
             Telemetry(),
+            InlineCommits if options is None else BackgroundCommits,
         )
     finally:
         log.close()
