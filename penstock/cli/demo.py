@@ -30,6 +30,7 @@ from penstock.cli.rss import PeakMeter
 from penstock.cli.run import address_file
 from penstock.cli.supervisor import FRUGAL_GROUPS, SERVING_GROUP, STREAM_GROUPS, Supervisor
 from penstock.errors import DependencyError, UsageError
+from penstock.log.open import bootstrap_of
 from penstock.log.port import Log
 from penstock.models.artifact import write_durably
 from penstock.spec import Pipeline, load_pipeline
@@ -81,6 +82,8 @@ def demo(
     """Run the whole system on a stream with drift at known places."""
     context = of(ctx)
     started = time.monotonic()
+    if bootstrap_of(context.settings.log) is not None:
+        raise UsageError("demo: it runs on the embedded log; on Kafka, use `penstock up` and `penstock replay`")
     plan = _resumed_plan(context.data_dir) if resume else DemoPlan(dataset, events or DEFAULT_EVENTS, seed)
     path = pipeline_file(plan.dataset)
     pipeline = load_pipeline(path)

@@ -42,6 +42,7 @@ def test_hoisting_loses_nothing(arguments):
         ["demo", "--dataset", "nothing"],
         ["demo", "--events", "0"],
         ["demo", "--resume"],
+        ["demo", "--log", "kafka://localhost:9092"],
         ["init", "--from-csv", "nowhere.csv", "--target", "y"],
         ["datasets", "fetch", "nothing"],
     ],
