@@ -85,4 +85,11 @@ def served(deps: ServingDeps) -> dict[str, Any]:
 
 
 def _about(loaded: Loaded) -> dict[str, Any]:
-    return {"version": loaded.version, "kind": loaded.kind, "snapshot": loaded.snapshot}
+    about = {"version": loaded.version, "kind": loaded.kind, "snapshot": loaded.snapshot}
+    if not loaded.parts:
+        return about
+    parts = [
+        {"slot": part.slot, "snapshot": part.snapshot, "offset": part.offset, "digest": part.digest}
+        for part in loaded.parts
+    ]
+    return {**about, "parts": parts}

@@ -21,12 +21,17 @@ WARM_ROWS = 32
 
 
 class Loaded(NamedTuple):
-    """A model that was verified, loaded and warmed up. ``snapshot`` is set for the online model."""
+    """A model that was verified, loaded and warmed up.
+
+    For the online model ``snapshot`` is how many examples it has learned, over all partitions, and ``parts`` are the
+    records of the partitions' snapshots whose mean it is, by slot (none while the prior is served).
+    """
 
     version: str
     kind: ModelKind
     model: Model
     snapshot: int | None = None
+    parts: tuple[ModelRecord, ...] = ()
 
 
 class Serving(NamedTuple):
@@ -66,6 +71,11 @@ def _check_scores(version: str, scores: Sequence[Score], rows: int) -> None:
 def is_older(record: ModelRecord, held: ModelRecord | None) -> bool:
     """Whether ``held`` is newer news of the same slot: of a higher generation, or a snapshot of later examples."""
     return held is not None and (record.generation, _snapshot_age(record)) < (held.generation, _snapshot_age(held))
+
+
+def _partition_of(slot: str) -> tuple[int, str]:
+    number = slot.removeprefix(_ONLINE_SLOT)
+    return (int(number) if number.isdecimal() else -1, slot)
 
 
 def _snapshot_age(record: ModelRecord) -> tuple[int, int]:
@@ -159,9 +169,11 @@ class ServedModels:
             return False
         self._online_parts[record.slot] = self._fetch(record)
         self._online_records[record.slot] = record
-        parts = [self._online_parts[slot] for slot in sorted(self._online_parts)]
+        slots = sorted(self._online_parts, key=_partition_of)
+        parts = [self._online_parts[slot] for slot in slots]
         model: Model = parts[0].model if len(parts) == 1 else _Average([part.model for part in parts])
-        self._online = Loaded(ONLINE, "online", model, sum(part.snapshot or 0 for part in parts))
+        learned = sum(part.snapshot or 0 for part in parts)
+        self._online = Loaded(ONLINE, "online", model, learned, tuple(self._online_records[slot] for slot in slots))
         return True
 
     def _reuse_or_fetch(self, record: ModelRecord) -> Loaded:

@@ -106,6 +106,16 @@ def test_partitions_are_served_as_their_mean(bench: Bench) -> None:
     assert bench.models.serving.champion.snapshot == 600
 
 
+def test_an_ensemble_names_its_parts_and_leaves_out_what_is_missing_or_refused(bench: Bench) -> None:
+    for partition, data in ((10, b"0.4"), (2, b"0.1"), (0, b"0.7")):
+        bench.models.apply(bench.record(f"online-{partition}", "online", data, snapshot=100, offset=partition))
+    assert not bench.models.apply(bench.record("online-1", "online", b"broken", snapshot=100))
+    champion = bench.models.serving.champion
+    assert bench.champion_score() == pytest.approx(0.4)
+    assert (champion.snapshot, [part.slot for part in champion.parts]) == (300, ["online-0", "online-2", "online-10"])
+    assert [part.offset for part in champion.parts] == [0, 2, 10]
+
+
 def test_a_promotion_serves_the_model_and_shadows_online_and_predecessor(bench: Bench) -> None:
     first = bench.record("champion", "v1", b"0.1", generation=1)
     assert bench.models.apply(first)
