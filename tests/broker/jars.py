@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -24,7 +25,10 @@ class NoBrokerError(Exception):
 def cache() -> Path:
     """Where the jars are kept: PENSTOCK_KAFKA_JARS, or the user's cache."""
     given = os.environ.get("PENSTOCK_KAFKA_JARS")
-    return Path(given) if given else Path.home() / ".cache" / "penstock" / "kafka-4.1.0"
+    if given:
+        return Path(given)
+    edition = hashlib.sha256(POM.read_bytes()).hexdigest()[:8]  # another list of jars, another folder
+    return Path.home() / ".cache" / "penstock" / f"kafka-4.1.0-{edition}"
 
 
 def java_version(text: str) -> int:

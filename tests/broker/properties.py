@@ -28,5 +28,8 @@ def broker_properties(data: Path, port: int, controller_port: int) -> str:
         "group.min.session.timeout.ms": "1000",
         "auto.create.topics.enable": "false",
         "log.cleaner.enable": "true",
+        # A broker that was killed may come back when its last session has ended: soon.
+        "broker.session.timeout.ms": "2000",
+        "broker.heartbeat.interval.ms": "500",
     }
     return "".join(f"{name}={value}\n" for name, value in lines.items())
