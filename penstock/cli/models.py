@@ -42,6 +42,32 @@ def show(ctx: typer.Context, version: Annotated[str, typer.Argument(metavar="VER
     context.show({"version": version, "decisions": history}, "\n".join(lines) or f"{version}: no decision yet")
 
 
+@app.command("rebuild")
+def rebuild(ctx: typer.Context, version: Annotated[str, typer.Argument(metavar="VERSION")]) -> None:
+    """Make a version again from the log and compare its scores with those of the published one; exit 1 if they differ.
+
+    VERSION is `online` (the newest snapshot of each partition), `online@N` (the one after N examples), or a batch
+    version: that is fitted again on the examples that its run recorded. Nothing is written.
+    """
+    from penstock.cli.rebuild import online_records, rebuild_online
+    from penstock.cli.rebuild_batch import rebuild_batch
+
+    context = of(ctx)
+    with installation(context, context.pipeline()) as system:
+        if version.startswith(ONLINE):
+            found = [rebuild_online(system, record) for record in online_records(system, version)]
+        else:
+            found = [rebuild_batch(system, decisions_of(system), version)]
+    identical = all(rebuilt.identical for rebuilt in found)
+    rows = [{**rebuilt._asdict(), "identical": rebuilt.identical} for rebuilt in found]
+    columns = ["version", "partition", "snapshot", "base", "start", "stop", "examples", "rows", "difference", "seconds"]
+    text = table(list(rows), [*columns, *(["note"] if any(rebuilt.note for rebuilt in found) else [])])
+    verdict = "identical" if identical else "DIFFERENT: the log does not give the published model"
+    context.show({"identical": identical, "models": rows}, f"{text}\n{verdict}")
+    if not identical:
+        raise typer.Exit(1)
+
+
 def versions_of(decisions: list[Decision]) -> list[dict[str, object]]:
     """One entry per version, from the chain of decisions. The champion starts as ``online``."""
     entries: dict[str, dict[str, object]] = {ONLINE: _entry(ONLINE, "online", "champion")}
