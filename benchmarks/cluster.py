@@ -20,7 +20,7 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """``bootstrap``, the broker's ``pid`` (None where it is not ours), its version, and a name that only this run has."""
+    """``bootstrap``, the broker's ``pid`` (None: it is not ours) and version, and a name that only this run has."""
 
     bootstrap: str
     pid: int | None

@@ -24,7 +24,7 @@ class Contestant:
     """A process that calls functions of module ``module``; ``python`` is the interpreter that has its libraries."""
 
     def __init__(self, module: str, python: Path = Path(sys.executable)) -> None:
-        self._errors = tempfile.TemporaryFile("w+b")
+        self._errors = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
             [python, "-m", "benchmarks.contestant", module],
             stdin=subprocess.PIPE,

@@ -7,9 +7,9 @@ ratios of medians. In every loop the *same* learner object runs: a committee of 
 error detectors, and snapshots within their budget of 2 % of the time.
 
 ``product``: StageLoop on librdkafka, transactions and checkpoints on. ``quix``: Quix Streams, exactly-once, its own
-defaults; state is not checkpointed. ``kafka_python``: at least once, a commit per batch, no checkpoints. ``raw``: decoded
-examples in memory, no log, outputs dropped: the limit. Timed from the first record to the last commit, start-up and
-joining left out.
+defaults; state is not checkpointed. ``kafka_python``: at least once, a commit per batch, no checkpoints. ``raw``:
+decoded examples in memory, no log, outputs dropped: the limit. Timed from the first record to the last commit, start-up
+and joining left out.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.scorer [--quick] --json
 
-Contestants take turns (5 each, ``--quick`` 3) on one topic of real requests; exactly-once on in both. The product decodes,
-checks the contract, scores, encodes a prediction and commits. ``vs_quix``: Quix with its default JSON
+Contestants take turns (5 each, ``--quick`` 3) on one topic of real requests; exactly-once on in both. The product
+decodes, checks the contract, scores, encodes a prediction and commits. ``vs_quix``: Quix with its default JSON
 (de)serialisers, the value handed on as it is. ``vs_quix_bytes``: Quix handing on bytes without decoding them.
 
 ``cpu_us_per_record``: the product's CPU time per part, from separate instrumented turns whose sum is a little above

@@ -32,7 +32,7 @@ class Source(NamedTuple):
 
 
 def open_source(pipeline_name: str) -> Source:
-    """The elec2 data set (PENSTOCK_DATASETS_DIR, else beside the checkout), or the credit stream, under another name."""
+    """The elec2 data set (PENSTOCK_DATASETS_DIR, else beside the checkout), or the credit stream, renamed."""
     directory = Path(os.environ.get("PENSTOCK_DATASETS_DIR") or SHARED)
     if any((directory / f"{DATASET}{suffix}").is_file() for suffix in (".csv.gz", ".csv")):
         from pipelines.elec2 import PIPELINE as ELEC2

@@ -44,7 +44,14 @@ def free_scorer(pipeline: str) -> Scorer:
 
 
 def new_loop(
-    log: Log, role: str, pipeline: str, run: str, folder: Path, make: Callable[[], Stage], watch: Stopwatch
+    log: Log,
+    role: str,
+    pipeline: str,
+    run: str,
+    folder: Path,
+    make: Callable[[], Stage],
+    watch: Stopwatch,
+    member: str = "the-only",
 ) -> StageLoop:
     """The loop of ``role`` as production composes it, in a group that only this run has."""
 
@@ -67,7 +74,7 @@ def new_loop(
         DirectoryCheckpoints(folder / "checkpoints", SIGNER),
         SystemClock(),
         Telemetry(),
-        f"{role}-0",
+        f"{member}-{run}",
         LoopOptions(),
         commits=BackgroundCommits(),
         reached=lambda point: watch.mark() if point == "after_commit" else None,

@@ -34,8 +34,8 @@ def _inputs(bootstrap: str, pipeline: str, records: int) -> tuple[Input, ...]:
     return tuple(inputs)
 
 
-def learn(bootstrap: str, pipeline: str, model: str, records: int, run: str) -> dict[str, Any]:
-    """One turn; ``run`` names it (unused: nothing is kept)."""
+def learn(bootstrap: str, pipeline: str, model: str, records: int, run: str) -> dict[str, Any]:  # noqa: ARG001 - as all
+    """One turn. Nothing is kept that ``run`` could name."""
     inputs, watch = _inputs(bootstrap, pipeline, records), Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         learner = new_learner(pipeline, model, Path(folder))

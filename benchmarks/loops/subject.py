@@ -17,9 +17,9 @@ from penstock.topology import physical_name
 SIGNER = Signer(b"only for benchmarks")
 
 
-def spec(pipeline: str) -> Pipeline:
+def spec(pipeline: str, partitions: int = 1) -> Pipeline:
     """The spec of the events, under the run's name."""
-    return replace(open_source(pipeline).pipeline, tier="light")
+    return replace(open_source(pipeline).pipeline, tier="light", partitions=partitions)
 
 
 def examples_topic(pipeline: str) -> str:
