@@ -45,9 +45,27 @@ demo: setup ## the whole system on this machine, with a dashboard
 test: lint ## lint, type-check and run every test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PACKAGES:%=--cov=%) --cov-report=term --cov-fail-under=85
 
+# On which log, how often and with which random numbers: `make chaos LOG=kafka KILLS=100 SEED=7`.
+LOG ?= embedded
+KILLS ?= 20
+SEED ?= 1
+
 .PHONY: chaos
-chaos: setup ## kill, pause and damage a running system 20 times, then prove that nothing was lost or doubled
-	$(BIN)/python -m tests.chaos --kills 20 --seed 1 --log embedded
+chaos: setup ## kill, pause and damage a running system KILLS times on LOG, then prove that nothing was lost or doubled
+	$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED) --log $(LOG)
+
+# The port of `make kafka`.
+KAFKA_PORT ?= 9092
+
+.PHONY: kafka
+kafka: setup ## a Kafka broker on localhost:KAFKA_PORT until Ctrl-C (needs Java 17; the first run fetches it with mvn)
+	@KAFKA_PORT=$(KAFKA_PORT) $(BIN)/python -W ignore::DeprecationWarning -m tests.broker
+
+BENCHMARKS ?= learner scorer latency scaling recovery memory drift demo
+
+.PHONY: bench
+bench: setup ## the quick form of every benchmark (BENCHMARKS="learner scorer" for some)
+	@for name in $(BENCHMARKS); do echo "# $$name" && $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 .PHONY: lint
 lint: setup ## format, lint, types, import layers, generated files

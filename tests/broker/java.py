@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.broker.guard import Guard
 from tests.broker.jars import jars
 from tests.broker.properties import broker_properties
+from tests.broker.secure import Listeners
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
@@ -43,14 +44,21 @@ class JavaBroker:
     however that ends.
     """
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(self, folder: Path, port: int | None = None, secure: Listeners | None = None) -> None:
+        """``port``: of the plain listener, with the controller's above it; None: any free ones.
+
+        Raises:
+            NoBrokerError: the jars cannot be fetched.
+        """
         self.folder = folder
+        self.secure = secure
         self.port = port or free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._guard: Guard | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._properties = folder / "server.properties"
-        self._properties.write_text(broker_properties(folder / "data", self.port, free_port()))
+        controller_port = free_port() if port is None else port + 1
+        self._properties.write_text(broker_properties(folder / "data", self.port, controller_port, secure))
         if not (folder / "data" / "meta.properties").is_file():
             self._format()
 
@@ -108,6 +116,7 @@ class JavaBroker:
     def _format(self) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties), "--standalone"]
+        command += self.secure.format_arguments() if self.secure else []
         with self.log.open("ab") as log:
             subprocess.run([*JAVA, "-cp", f"{jars()}/*", *command], check=True, stdout=log, stderr=log, timeout=60)
 
