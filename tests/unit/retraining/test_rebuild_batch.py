@@ -1,0 +1,75 @@
+"""A batch version is fitted again on the rows that its run recorded: the same model, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from penstock.cli.compose import System
+from penstock.cli.rebuild_batch import rebuild_batch
+from penstock.errors import ArtifactError, UsageError
+from penstock.log.memory import MemoryLog
+from penstock.log.port import Message
+from penstock.models.snapshots import EverySnapshot
+from penstock.runtime.checkpoint import MemoryCheckpoints
+from penstock.telemetry import Telemetry
+
+
+def system_of(world: Any) -> System:
+    return System(
+        world.pipeline,
+        world.log,
+        world.artifacts,
+        MemoryCheckpoints(),
+        lambda: EverySnapshot(world.artifacts),
+        world.clock,
+        Telemetry(),
+    )
+
+
+@pytest.fixture(scope="module")
+def world(new_world: Callable[..., Any]) -> Any:
+    world = new_world()
+    world.advance(2200)
+    world.drift(since_row=2000)
+    world.advance(4600)
+    assert world.steps()[-1] == "promoted"
+    return world
+
+
+def test_a_batch_version_is_fitted_again_bit_for_bit(world: Any) -> None:
+    rebuilt = rebuild_batch(system_of(world), world.decisions(), "v1")
+    assert rebuilt.identical, rebuilt
+    assert (rebuilt.base, rebuilt.partition, rebuilt.snapshot) == ("data", None, None)
+    assert (rebuilt.start, rebuilt.stop) == world.decisions()[1].data.offsets["0"]
+    assert rebuilt.examples == rebuilt.stop - rebuilt.start
+    assert rebuilt.rows == 512
+
+
+def test_other_rows_give_another_model(world: Any) -> None:
+    changed = MemoryLog(world.clock)
+    changed.ensure_topics(list(world.log._configs.values()))
+    for value in world._values("examples"):
+        changed.append([Message("examples", b"k", value.replace(b'"salary":', b'"salary":1'))])
+    system = system_of(world)
+    other = System(
+        system.pipeline, changed, system.artifacts, system.checkpoints, system.snapshots, system.clock, system.telemetry
+    )
+    assert not rebuild_batch(other, world.decisions(), "v1").identical
+
+
+def test_a_version_that_never_was_is_bad_usage(world: Any) -> None:
+    with pytest.raises(UsageError, match="v9"):
+        rebuild_batch(system_of(world), world.decisions(), "v9")
+
+
+def test_a_published_model_that_is_not_the_announced_one_is_refused(world: Any) -> None:
+    decisions = [
+        d if d.model is None else msgspec.structs.replace(d, model=msgspec.structs.replace(d.model, digest="0" * 64))
+        for d in world.decisions()
+    ]
+    with pytest.raises(ArtifactError):
+        rebuild_batch(system_of(world), decisions, "v1")
