@@ -9,20 +9,13 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tests.broker import jars
+from tests.broker.absence import NO_KAFKA, need_java, no_kafka
 from tests.broker.jars import NoBrokerError
 from tests.broker.java import JavaBroker
 from tests.broker.shared import Kafka, lease
 
 #: Reasons to skip that CI accepts; they are listed at the end of the run all the same.
 ACCEPTED = ("PENSTOCK_DATASETS_DIR",)
-#: How the reason begins when there is no broker to test on.
-NO_KAFKA = "no Kafka broker"
-
-
-def no_kafka(why: object) -> None:
-    """Skip, or fail where nothing may be skipped, in one line."""
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{NO_KAFKA}: {why}")
 
 
 @pytest.fixture(scope="session")
@@ -39,9 +32,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[Kafka]:
 @pytest.fixture
 def own_broker(tmp_path: Path) -> Generator[Callable[[], JavaBroker]]:
     """Makes brokers (started) that the test may kill, restart and damage; always Java processes, gone at its end."""
-    lacking = jars.missing()
-    if lacking is not None:
-        no_kafka(f"this test kills its broker: {lacking}")
+    need_java()
     made: list[JavaBroker] = []
 
     def make() -> JavaBroker:
