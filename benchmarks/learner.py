@@ -7,7 +7,8 @@ ratios of medians. In every loop the *same* learner object runs: a committee of 
 error detectors, and snapshots within their budget of 2 % of the time.
 
 ``product``: StageLoop on librdkafka, transactions and checkpoints on. ``quix``: Quix Streams, exactly-once, its own
-defaults; state is not checkpointed. ``kafka_python``: at least once, a commit per batch, no checkpoints. ``raw``:
+defaults (JSON, a commit every 5 s); state is not checkpointed. ``quix_bytes``: the same with the product's decoder and
+encoder instead of Quix's. ``kafka_python``: at least once, a commit per batch, no checkpoints. ``raw``:
 decoded examples in memory, no log, outputs dropped: the limit. Timed from the first record to the last commit, start-up
 and joining left out.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from benchmarks.cluster import Cluster, fill, kafka, make_topics
 from benchmarks.contest import Turn, alternate, ratio, standing
@@ -32,6 +33,9 @@ EVENTS = {"logistic": 100_000, "tree": 30_000, "forest": 5_000}
 QUICK_EVENTS = {"logistic": 10_000, "tree": 3_000, "forest": 400}
 ROUNDS, QUICK_ROUNDS = 5, 3
 
+#: By name: who runs, and what it is told besides.
+Loops: TypeAlias = dict[str, tuple[Contestant, dict[str, Any]]]
+
 
 def main() -> None:
     """Run and print."""
@@ -44,7 +48,13 @@ def main() -> None:
             Contestant("benchmarks.loops.plain") as plain,
             Contestant("benchmarks.loops.raw") as raw,
         ):
-            loops = {"product": product, "quix": quix, "kafka_python": plain, "raw": raw}
+            loops: Loops = {
+                "product": (product, {}),
+                "quix": (quix, {"form": "json"}),
+                "quix_bytes": (quix, {"form": "bytes"}),
+                "kafka_python": (plain, {}),
+                "raw": (raw, {}),
+            }
             turns = {model: _contest(cluster, loops, model, events[model], rounds) for model in events}
         figures = _figures(turns)
         figures["source"] = open_source("bench").name
@@ -54,26 +64,24 @@ def main() -> None:
     finish(figures)
 
 
-def _contest(
-    cluster: Cluster, loops: dict[str, Contestant], model: str, records: int, rounds: int
-) -> dict[str, list[Turn]]:
+def _contest(cluster: Cluster, loops: Loops, model: str, records: int, rounds: int) -> dict[str, list[Turn]]:
     pipeline = f"{cluster.run}-{model}"
     make_topics(cluster, pipeline)
     fill(cluster, physical_name(pipeline, "examples"), encoded(examples(open_source(pipeline), records)))
     say(f"{model}: {records} examples, {rounds} rounds")
 
-    def turn(contestant: Contestant, name: str, number: int) -> Turn:
-        run = f"{name}-{model}-{number}"
-        asked = {"bootstrap": cluster.bootstrap, "pipeline": pipeline, "model": model, "records": records, "run": run}
-        return Turn(**contestant.ask("learn", **asked))
+    def turn(name: str, number: int) -> Turn:
+        contestant, own = loops[name]
+        asked = {"bootstrap": cluster.bootstrap, "pipeline": pipeline, "model": model, "records": records}
+        return Turn(**contestant.ask("learn", **asked, **own, run=f"{name}-{model}-{number}"))
 
-    runs: dict[str, Callable[[int], Turn]] = {name: partial(turn, one, name) for name, one in loops.items()}
+    runs: dict[str, Callable[[int], Turn]] = {name: partial(turn, name) for name in loops}
     return alternate(runs, rounds)
 
 
 def _figures(turns: dict[str, dict[str, list[Turn]]]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    for other in ("quix", "raw", "kafka_python"):
+    for other in ("quix", "quix_bytes", "raw", "kafka_python"):
         figures[f"vs_{other}"] = {
             model: rounded(ratio(taken["product"], taken[other])) for model, taken in turns.items()
         }

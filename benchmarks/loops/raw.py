@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +32,8 @@ def _inputs(bootstrap: str, pipeline: str, records: int) -> tuple[Input, ...]:
             assert value is not None
             inputs.append(Input("examples", 0, offset, 0, decode(value)))
     consumer.close()
+    gc.collect()
+    gc.freeze()  # what is only held here must not make the loop's collections slower than they would be
     return tuple(inputs)
 
 
