@@ -1,51 +1,44 @@
-"""``python -m tests.chaos``: hurt a running demo at seeded moments, then prove that nothing was lost or doubled.
+"""``python -m tests.chaos``: hurt a running system at seeded moments, then prove that nothing was lost or doubled.
 
-A run has as many rounds as it needs; a round is a demo with a few faults. Requests, labels, faults and the
-number of examples at which each strikes come from the seed; what a fault meets depends on timing.
+A run has as many rounds as it needs; a round is a system of its own that suffers several faults. Requests, labels,
+faults and when they strike come from the round's seed; what a fault meets depends on timing. Each round prints its
+seed: ``--round SEED`` repeats it alone, and ``--from ROUND`` goes on where a run was broken off.
 
-Exit codes: 0 all promises kept; 1 one was broken (its data directory is kept and named); 3 the log is not there yet.
+Exit codes: 0 all promises kept; 1 one was broken (its folder is kept and named).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
-import shutil
 import sys
-import tempfile
-import time
-from pathlib import Path
 from typing import Any
 
-from tests.chaos.checker import faultless, verdict
-from tests.chaos.faults import drawn, kill_child, kill_tree
-from tests.chaos.scene import Scene
+from tests.chaos import demo_round, random_round, scenarios
 
-#: Faults and examples of a round: a demo long enough for drift, a retraining and all faults.
 FAULTS_PER_ROUND = 10
-#: Examples between two faults, on average.
-STRIDE = 400
-#: Examples after the last fault: what it broke shows.
-TAIL = 800
-POLL_S = 0.1
+#: On the embedded log every third round is a demo: its supervisor and its producer are hurt too.
+DEMO_EVERY = 3
+SUMS = ("requests", "missing", "duplicates", "wrong", "double_learned")
 
 
 def main() -> int:
     """Run, print one line per fault on standard error, and one JSON object on standard output."""
     arguments = _arguments()
-    if arguments.log != "embedded":
-        sys.stderr.write(f"chaos: the log {arguments.log} is not available yet; use --log embedded\n")
-        return 3
-    rounds, left = [], arguments.kills
+    if arguments.scenarios:
+        return _scenarios(arguments)
+    rows = _rows(arguments.rows)
+    rounds, left, number = [], arguments.kills, arguments.first
     while left > 0:
-        rounds.append(play(arguments.seed * 1000 + len(rounds), min(left, FAULTS_PER_ROUND)))
+        seed = arguments.round if arguments.round is not None else arguments.seed * 1000 + number
+        rounds.append(_round(arguments.log, seed, min(left, FAULTS_PER_ROUND), rows))
+        sys.stderr.write(f"chaos: round {number} (--round {seed}): {_summary(rounds[-1])}")
         left -= len(rounds[-1]["faults"])
-        if not (rounds[-1]["faultless"] and rounds[-1]["faults"]):
+        number += 1
+        if not (rounds[-1]["faultless"] and rounds[-1]["faults"]) or arguments.round is not None:
             break
-    total = {name: sum(one[name] for one in rounds) for name in ("requests", "missing", "duplicates", "double_learned")}
     result = {
-        **total,
+        **{name: sum(one.get(name, 0) for one in rounds) for name in SUMS},
         "bit_identical": all(one["bit_identical"] for one in rounds),
         "kills": sum(len(one["faults"]) for one in rounds),
         "log": arguments.log,
@@ -57,66 +50,30 @@ def main() -> int:
     return 0 if all(one["faultless"] for one in rounds) else 1
 
 
-def play(seed: int, kills: int) -> dict[str, Any]:
-    """One round: a demo of its own, ``kills`` faults, and the verdict."""
-    rng = random.Random(seed)
-    events = STRIDE * kills + TAIL
-    folder = Path(tempfile.mkdtemp(prefix="penstock-chaos-"))
-    began = time.monotonic()
-    faults: list[dict[str, Any]] = []
-    scene = Scene(folder, events, seed)
-    problem, found = "", _nothing(events)
-    try:
-        _strike(scene, rng, kills, faults, began)
-        while not scene.over():
-            time.sleep(POLL_S)
-        found = verdict(scene.data, events)
-    except AssertionError as error:  # a broken promise, or a wait that took too long
-        problem = str(error)
-    finally:
-        scene.end()
-    good = not problem and faultless(found)
-    if good:
-        shutil.rmtree(folder)
-    else:
-        sys.stderr.write(f"chaos: kept {folder}\n")
-    seconds = round(time.monotonic() - began, 1)
-    return {**found, "faultless": good, "problem": problem, "seed": seed, "seconds": seconds, "faults": faults}
+def _round(log: str, seed: int, kills: int, rows: frozenset[int]) -> dict[str, Any]:
+    if log == "embedded" and not rows and seed % DEMO_EVERY == 0:
+        return demo_round.play(seed, kills)
+    return random_round.play(log, seed, kills, rows)
 
 
-def _strike(scene: Scene, rng: random.Random, kills: int, faults: list[dict[str, Any]], began: float) -> None:
-    """Do up to ``kills`` faults, each at a seeded number of examples; one may strike in a fit instead."""
-    met: set[str] = set()
-    while len(faults) < kills and not scene.over():
-        target = STRIDE * len(faults) + rng.randrange(STRIDE)
-        name, fault = drawn(rng)
-        meets_fit, whole = rng.random() < 0.7, rng.random() < 0.5
-        while scene.learned() < target:
-            if scene.over():
-                return  # the rest is for the next round
-            run = scene.fitting()
-            if run and run not in met:
-                met.add(run)
-                if meets_fit:
-                    time.sleep(rng.random())
-                    name = "kill in a fit"
-                    fault = kill_tree if whole else lambda at, chance: kill_child(at, chance, "retrainer")
-                    break
-            time.sleep(POLL_S)
-        entry = {"at_s": round(time.monotonic() - began, 1), "at_example": scene.learned(), "fault": name}
-        entry.update(fault(scene, rng))
-        faults.append(entry)
-        sys.stderr.write(f"chaos: {json.dumps(entry)}\n")
+def _scenarios(arguments: argparse.Namespace) -> int:
+    """Play the named scenario of each row, one after the other."""
+    results = scenarios.play_all(arguments.log, arguments.seed, _rows(arguments.rows))
+    for one in results:
+        sys.stderr.write(f"chaos: row {one['row']}: {'kept' if one['faultless'] else one['problem']}\n")
+    if arguments.json:
+        sys.stdout.write(json.dumps({"log": arguments.log, "seed": arguments.seed, "scenarios": results}) + "\n")
+    return 0 if all(one["faultless"] for one in results) else 1
 
 
-def _nothing(events: int) -> dict[str, Any]:
-    """The verdict on a round that did not come to its end."""
-    return {"requests": 0, "missing": events, "duplicates": 0, "double_learned": 0, "bit_identical": False}
+def _rows(text: str) -> frozenset[int]:
+    return frozenset(int(row) for row in text.split(",") if row)
 
 
 def _summary(result: dict[str, Any]) -> str:
-    names = ("kills", "requests", "missing", "duplicates", "double_learned", "bit_identical", "seconds")
-    return ", ".join(f"{name} {result[name]}" for name in names) + "\n"
+    kills = result.get("kills", len(result.get("faults", ())))
+    named = ", ".join(f"{name} {result.get(name)}" for name in (*SUMS, "bit_identical", "seconds"))
+    return f"kills {kills}, {named}{', ' + result['problem'] if result.get('problem') else ''}\n"
 
 
 def _arguments() -> argparse.Namespace:
@@ -124,6 +81,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=20, help="faults in all (default 20)")
     parser.add_argument("--seed", type=int, default=1, help="seed of requests, labels and faults (default 1)")
     parser.add_argument("--log", default="embedded", choices=("embedded", "kafka"), help="which log (default embedded)")
+    parser.add_argument("--rows", default="", help="only faults of these rows of the table, such as 4,11 (default all)")
+    parser.add_argument(
+        "--scenarios", action="store_true", help="play each row's own scenario instead of random faults"
+    )
+    parser.add_argument("--round", type=int, help="repeat the one round of this seed")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="number of the first round (default 0)")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line of standard output")
     return parser.parse_args()
 

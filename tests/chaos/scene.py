@@ -1,107 +1,269 @@
-"""A demo that is killed, paused and resumed: its processes, and what its log says meanwhile."""
+"""A running system that is hurt while upstream sends: its processes, its log, and how it comes to rest."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
+import json
+import threading
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from tests.chaos.kernel import alive
-from tests.system.log_reader import LogReader
-from tests.system.processes import children, kill_session, start
+from penstock.spec import Pipeline, load_pipeline
+from penstock.topology import STAGES as TOPOLOGY
+from tests.chaos.logs import ChaosLog
+from tests.chaos.worker import Worker
+from tests.chaos.workload import Sent
+from tests.system.log_reader import Committed, Recorded
+from tests.system.processes import penstock, wait_for
 
-#: A log on which nothing moves for this long is stuck.
-STUCK_S = 150.0
-#: What a killed parent's children may take to notice and stop.
-ORPHANS_STOP_S = 30.0
+#: Lowered for tests: what a dead owner's partitions wait for.
+SESSION_S, TRANSACTION_S = 6.0, 8.0
+DRAIN_S = 240.0
+TEND_S = 0.05
+LOOK_S = 0.4
+
+PIPELINE = '''"""The pipeline under test: the demo's, on several partitions, with an event-time horizon."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from penstock.spec import DriftPolicy, Gates, Millis, RetrainingPolicy, load_pipeline
+
+PIPELINE = replace(
+    load_pipeline(Path({credit!r})),
+    name={name!r},
+    partitions={partitions},
+    label_delay=Millis(30 * 60_000),
+    horizon_ms=3 * 3_600_000,
+    early_bound_ms=2 * 3_600_000,
+    drift=DriftPolicy(window=200, reference=200, look_every=50),
+    retraining=RetrainingPolicy(collect_rows=200, effect_rows=100, cooldown_rows=200, trial_rows=400),
+    gates=Gates(),
+)
+'''
+CREDIT = Path(__file__).parents[2] / "pipelines" / "credit.py"
 
 
-class BrokenPromiseError(AssertionError):
-    """The system did something that it promises not to do."""
+def write_pipeline(folder: Path, name: str, partitions: int) -> Path:
+    """A pipeline file in ``folder``."""
+    path = folder / f"{name}.py"
+    path.write_text(PIPELINE.format(credit=str(CREDIT), name=name, partitions=partitions))
+    return path
+
+
+class Cast(NamedTuple):
+    """Which processes there are: by name, the roles of each."""
+
+    workers: Mapping[str, tuple[str, ...]]
+
+    @property
+    def roles(self) -> set[str]:
+        """All roles that are played."""
+        return {role for roles in self.workers.values() for role in roles}
+
+
+FULL = Cast(
+    {
+        "scorer-a": ("scorer", "monitor"),
+        "scorer-b": ("scorer", "monitor"),
+        "learner-a": ("joiner", "learner"),
+        "learner-b": ("joiner", "learner"),
+        "decider": ("incidents", "retrainer"),
+    }
+)
+SMALL = Cast({"scorer": ("scorer", "monitor", "incidents"), "learner": ("joiner", "learner")})
+NO_RETRAINING = Cast(
+    {
+        "scorer-a": ("scorer", "monitor", "incidents"),
+        "scorer-b": ("scorer",),
+        "learner-a": ("joiner", "learner"),
+        "learner-b": ("learner",),
+    }
+)
 
 
 class Scene:
-    """One headless demo in a data directory of its own."""
+    """Processes of one pipeline on one log, tended by a thread that starts again what dies."""
 
-    def __init__(self, folder: Path, events: int, seed: int) -> None:
+    def __init__(self, folder: Path, log: ChaosLog, pipeline: str, cast: Cast, partitions: int = 2) -> None:
+        self.folder, self.log, self.cast = folder, log, cast
         self.data = folder / "data"
-        self.output = folder / "output.txt"
-        self.log = LogReader(self.data / "log.db", "credit")
-        self.restarts = 0
-        self._folder, self._events, self._seed = folder, events, seed
-        self._moved = (time.monotonic(), (0, 0))
-        self.process = self._launch("--events", str(events), "--seed", str(seed))
+        self.pipeline_file = write_pipeline(folder, pipeline, partitions)
+        self.pipeline: Pipeline = load_pipeline(self.pipeline_file)
+        self.sent: list[Sent] = []
+        self.environment = {
+            "PENSTOCK_KAFKA_SESSION_TIMEOUT_MS": str(int(SESSION_S * 1000)),
+            "PENSTOCK_KAFKA_TRANSACTION_TIMEOUT_MS": str(int(TRANSACTION_S * 1000)),
+        }
+        self.workers = {name: self.worker(name, roles) for name, roles in cast.workers.items()}
+        self._over, self._enough = threading.Event(), threading.Event()
+        self._tending = threading.Thread(target=self._tend, daemon=True)
+        self._sending: threading.Thread | None = None
+        self._failed: list[BaseException] = []
 
-    def resume(self, kill_at: str = "") -> None:
-        """Go on after the parent was killed; ``kill_at`` lets its children die at a kill point."""
-        if (self.data / "demo.json").exists():
-            self.process = self._launch("--resume", kill_at=kill_at)
-        else:  # killed before it had begun
-            self.process = self._launch("--events", str(self._events), "--seed", str(self._seed), kill_at=kill_at)
-        self.restarts += 1
+    def worker(self, name: str, roles: Sequence[str], url: str = "", **environment: str) -> Worker:
+        """A process that is not started yet and belongs to nobody."""
+        arguments = (
+            *("--pipeline", str(self.pipeline_file), "--data-dir", str(self.data)),
+            *("--log", url or self.log.url),
+        )
+        return Worker(
+            name, tuple(roles), arguments, self.folder, {**self.environment, "PENSTOCK_INSTANCE": name, **environment}
+        )
 
-    def over(self) -> bool:
-        """Whether the demo has ended by itself.
+    def open(self) -> None:
+        """Start the log, make the topics, start the processes."""
+        self.log.start()
+        if self.log.name == "kafka":
+            self.create_topics()
+        for worker in self.workers.values():
+            worker.begin()
+        self._tending.start()
 
-        Raises:
-            BrokenPromiseError: with an error, or nothing has moved for a long time.
-        """
-        code = self.process.poll()
-        if code not in (None, 0):
-            raise BrokenPromiseError(f"the demo ended with exit code {code}; see {self.output}")
-        since, before = self._moved
-        now = (self.learned(), self.log.count("decisions"))
-        if now != before:
-            self._moved = (time.monotonic(), now)
-        elif time.monotonic() - since > STUCK_S:
-            raise BrokenPromiseError(f"nothing has moved for {STUCK_S:.0f} s; see {self.output}")
-        return code == 0
+    def create_topics(self) -> None:
+        """`penstock topics create`."""
+        made = self.command("topics", "create")
+        assert made.returncode == 0, made.stderr
 
-    def learned(self) -> int:
-        """Examples in the log."""
-        return self.log.count("examples")
+    def command(self, *arguments: str, timeout_s: float = 120.0):
+        """One `penstock` command in this scene, to its end."""
+        given = ("--pipeline", str(self.pipeline_file), "--data-dir", str(self.data), "--log", self.log.url)
+        return penstock(*given, *arguments, cwd=self.folder, timeout_s=timeout_s, **self.environment)
 
-    def fitting(self) -> str:
-        """The run whose fit is under way, or an empty string."""
-        decisions: list[dict[str, Any]] = self.log.values("decisions") if self.log.count("decisions") else []
-        collected = [decision["run_id"] for decision in decisions if decision["step"] == "collected"]
-        judged = {decision["run_id"] for decision in decisions if decision["step"] in ("trained", "failed")}
-        return next((run for run in collected if run not in judged), "")
-
-    def child(self, role: str) -> int | None:
-        """The process that runs ``role``, or None while it is not there."""
-        found = [pid for pid, command in children(self.process.pid).items() if f" {role} " in f"{command} "]
-        return found[0] if found else None
-
-    def kill_tree(self) -> None:
-        """SIGKILL to all processes at once."""
-        kill_session(self.process)
-
-    def kill_parent(self) -> float:
-        """SIGKILL to the parent alone; the seconds that its children took to stop by themselves.
-
-        Raises:
-            BrokenPromiseError: they did not.
-        """
-        orphans = list(children(self.process.pid))
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+    def send(self, records: Sequence[Sent], per_s: float = 0.0) -> None:
+        """Send ``records`` now (``per_s``: spread evenly), in this thread."""
+        batch = max(1, int(per_s / 20)) if per_s else 200
         began = time.monotonic()
-        while any(alive(pid) for pid in orphans):
-            if time.monotonic() - began > ORPHANS_STOP_S:
-                raise BrokenPromiseError(f"children outlive their killed parent by {ORPHANS_STOP_S:.0f} s")
-            time.sleep(0.1)
-        return time.monotonic() - began
+        for at in range(0, len(records), batch):
+            if self._enough.is_set():
+                return
+            if per_s:
+                time.sleep(max(0.0, began + at / per_s - time.monotonic()))
+            part = records[at : at + batch]
+            self.log.send(part)
+            self.sent += part
+
+    def send_along(self, records: Sequence[Sent], per_s: float) -> None:
+        """Send ``records`` in a thread while other things happen."""
+
+        def body() -> None:
+            try:
+                self.send(records, per_s)
+            except BaseException as error:  # noqa: BLE001 - raised by whoever waits for the end of sending
+                self._failed.append(error)
+
+        self.sent_all()
+        self._enough.clear()
+        self._sending = threading.Thread(target=body, daemon=True)
+        self._sending.start()
+
+    def sending(self) -> bool:
+        """Whether `send_along` is still at it."""
+        return self._sending is not None and self._sending.is_alive()
+
+    def sent_all(self) -> None:
+        """Wait for the end of `send_along`."""
+        if self._sending is not None:
+            self._sending.join()
+            self._sending = None
+        if self._failed:
+            raise self._failed[0]
+
+    def enough(self) -> None:
+        """Let `send_along` send no more."""
+        self._enough.set()
+        self.sent_all()
+        self._enough.clear()
+
+    def count(self, topic: str) -> int:
+        """Records in a topic."""
+        return sum(map(len, self.log.everything().get(topic, {}).values()))
+
+    def reaches(self, topic: str, count: int, deadline_s: float = DRAIN_S) -> None:
+        """Wait until a topic has ``count`` records."""
+        wait_for(lambda: self.count(topic) >= count, f"{count} {topic}", deadline_s)
+
+    def behind(self) -> dict[str, int]:
+        """Inputs that stages have not committed yet, by stage and topic; empty when nothing is under way.
+
+        What is committed is asked first: it then covers everything, also what a stage wrote in between.
+        """
+        committed = self.log.committed()
+        recorded = self.log.everything()
+        found = {}
+        for stage in TOPOLOGY.values():
+            if stage.name in self.cast.roles:
+                group = f"{self.pipeline.name}.{stage.name}"
+                found.update(
+                    {f"{stage.name}<{topic}": _left(group, topic, committed, recorded) for topic in stage.reads}
+                )
+        if "retrainer" in self.cast.roles:
+            found["fits"] = len(fits_under_way(recorded))
+        return {name: count for name, count in found.items() if count}
+
+    def drain(self, deadline_s: float = DRAIN_S) -> float:
+        """Wait until all that was sent is worked off; how long that took, in seconds."""
+        self.sent_all()
+        began = time.monotonic()
+        left: dict[str, int] = {}
+        while time.monotonic() - began < deadline_s:
+            left = self.behind()
+            if not left:
+                return time.monotonic() - began
+            time.sleep(LOOK_S)
+        raise AssertionError(f"not worked off within {deadline_s:.0f} s: {left}; see {self.folder}")
+
+    def rest(self) -> None:
+        """Stop all processes in good order; the log stays."""
+        self._over.set()
+        if self._tending.is_alive():
+            self._tending.join()
+        threads = [threading.Thread(target=worker.stop) for worker in self.workers.values()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     def end(self) -> None:
         """Kill whatever is left."""
-        if self.process.poll() is None:
-            self.kill_tree()
+        self._over.set()
+        if self._tending.is_alive():
+            self._tending.join()
+        for worker in self.workers.values():
+            worker.let_go()
+        self.log.end()
 
-    def _launch(self, *arguments: str, kill_at: str = "") -> subprocess.Popen[bytes]:
-        given = ("--headless", "--data-dir", str(self.data), "--report", str(self._folder / "report.json"))
-        environment = {"PENSTOCK_KILL_AT": kill_at} if kill_at else {}
-        return start("demo", *arguments, *given, cwd=self._folder, output=self.output, **environment)
+    @contextmanager
+    def held(self, worker: Worker) -> Iterator[Worker]:
+        """Nobody starts ``worker`` again within this block; after it, it runs."""
+        worker.let_go()
+        try:
+            yield worker
+        finally:
+            worker.begin()
+
+    def _tend(self) -> None:
+        while not self._over.wait(TEND_S):
+            for worker in list(self.workers.values()):
+                worker.tend()
+
+
+def _left(group: str, topic: str, committed: Committed, recorded: Recorded) -> int:
+    return sum(
+        sum(record.offset >= committed.get((group, topic, partition), 0) for record in records)
+        for partition, records in recorded.get(topic, {}).items()
+    )
+
+
+def fits_under_way(recorded: Recorded) -> set[str]:
+    """Runs whose data are collected and whose fit has no outcome yet."""
+    decisions = [json.loads(record.value) for record in recorded.get("decisions", {}).get(0, [])]
+    judged = {one["run_id"] for one in decisions if one["step"] in ("trained", "failed", "rejected")}
+    return {one["run_id"] for one in decisions if one["step"] == "collected"} - judged
+
+
+def eventually(condition: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
+    """Wait for ``condition``."""
+    wait_for(condition, what, deadline_s)
