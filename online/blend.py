@@ -18,6 +18,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg.blas import dsyr
 from scipy.linalg.lapack import dposv
 
 #: λ: the blend remembers about 1 / (1 − λ) rows.
@@ -53,24 +54,38 @@ class Blend(Protocol):
 
 
 class _Newton:
-    """The recursion of the module's text."""
+    """The recursion of the module's text, in as few calls into NumPy as it takes: they cost more than the sums."""
 
     def __init__(self, start: Floats) -> None:
+        pull = (1.0 - FORGETTING) * PRIOR_WEIGHT
         self.theta = start.copy()
-        self._start = start
-        self._information = np.eye(len(start)) * PRIOR_WEIGHT
-        self._pull = (1.0 - FORGETTING) * PRIOR_WEIGHT
+        self._pull = pull
+        self._pulled_start = pull * start
+        # LAPACK's order; only the upper triangle counts.
+        self._pull_eye = np.asfortranarray(np.eye(len(start)) * pull)
+        self._information = np.asfortranarray(np.eye(len(start)) * PRIOR_WEIGHT)
 
     def step(self, gradient: Floats, hessian: Floats) -> None:
-        information = self._information
-        information *= FORGETTING
-        information += hessian
-        information.flat[:: len(self.theta) + 1] += self._pull
+        """Learn one row of any loss."""
+        self._information *= FORGETTING
+        self._information += hessian
+        self._move(gradient)
+
+    def step_along(self, row: Floats, slope: float, curvature: float) -> None:
+        """Learn one row of a loss of θ · ``row``: its gradient is slope × row, its Hessian curvature × row × rowᵀ."""
+        self._information *= FORGETTING
+        self._information = dsyr(curvature, row, a=self._information, overwrite_a=1)
+        self._move(slope * row)
+
+    def _move(self, gradient: Floats) -> None:
+        self._information += self._pull_eye
+        gradient += self._pull * self.theta
+        gradient -= self._pulled_start
         # Positive definite, because the pull keeps every eigenvalue above κ; dposv's overhead is a third of solve's.
-        _, change, trouble = dposv(information, gradient + self._pull * (self.theta - self._start))
+        _, change, trouble = dposv(self._information, gradient, overwrite_b=1)
         if trouble:
             raise FloatingPointError("the blend's information matrix is not positive definite")
-        self.theta = self.theta - change
+        self.theta -= change
 
 
 def logit(probability: float) -> float:
@@ -102,16 +117,18 @@ class BinaryBlend:
         logits = _logits(outputs)
         probability = self._probability(logits)
         curvature = max(probability * (1.0 - probability), CURVATURE_FLOOR)
-        self._newton.step((probability - target) * logits, (curvature * logits)[:, None] * logits)
+        self._newton.step_along(logits, probability - target, curvature)
         return [probability]
 
     def _probability(self, logits: Floats) -> float:
-        margin = float(self._newton.theta @ logits)
+        margin = float(self._newton.theta.dot(logits))
         return clipped(1.0 / (1.0 + math.exp(-min(max(margin, -30.0), 30.0))))
 
 
 def _logits(outputs: Sequence[Sequence[float]]) -> Floats:
-    return np.array([*(logit(output[0]) for output in outputs), 1.0])
+    logits = [logit(output[0]) for output in outputs]
+    logits.append(1.0)
+    return np.array(logits)
 
 
 class MulticlassBlend:
@@ -172,12 +189,14 @@ class RegressionBlend:
         value = float(self._newton.theta @ values)
         error = value - target
         weight = 1.0 if abs(error) <= HUBER else HUBER / abs(error)
-        self._newton.step(weight * error * values, (weight * values)[:, None] * values)
+        self._newton.step_along(values, weight * error, weight)
         return [_cut(value)]
 
 
 def _values(outputs: Sequence[Sequence[float]]) -> Floats:
-    return np.array([*(_cut(output[0]) for output in outputs), 1.0])
+    values = [_cut(output[0]) for output in outputs]
+    values.append(1.0)
+    return np.array(values)
 
 
 def _cut(value: float) -> float:

@@ -27,8 +27,11 @@ EARLIEST_MS, LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
 EventTime: TypeAlias = Annotated[int, msgspec.Meta(ge=EARLIEST_MS, le=LATEST_MS)]
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What all events share: frozen, fields by name, defaults left out on the wire."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What all events share: frozen, fields by name, defaults left out on the wire.
+
+    Trees of values, never cycles: the garbage collector need not look at them.
+    """
 
 
 class Request(Event, frozen=True, kw_only=True):
