@@ -108,6 +108,12 @@ class RegistryError(DependencyError):
     retriable: ClassVar[bool] = True
 
 
+class ClusterError(DependencyError):
+    """The cluster that fits run on is away, lost its workers, or has other versions; a retry may succeed."""
+
+    retriable: ClassVar[bool] = True
+
+
 class UnknownVersionError(UsageError):
     """A version that the registry does not have (exit 2)."""
 

@@ -1,11 +1,14 @@
 """Candidates: a few scikit-learn models per task, their settings chosen on the newest part of the training rows.
 
-Everything is seeded and runs on one thread, so equal rows give equal models, bit for bit.
+Everything is seeded and runs on one thread, so equal rows give equal models, bit for bit. A fit of one setting is one
+task: a pure function of what can be pickled, run wherever the backend says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,13 +16,15 @@ import numpy as np
 from online.batch import BatchModel
 from online.tabular import Encoding, Matrix, Style, learn_encoding
 from penstock.spec import Pipeline
+from retraining.backend import FitBackend, local, spread
 from retraining.dataset import Row, targets
 from retraining.losses import losses
 
 #: The newest share of the training rows, on which settings are chosen before the final fit on all of them.
 VALIDATION_SHARE = 0.25
 
-_Make: TypeAlias = Callable[[], Any]
+#: An estimator and its settings. No lambda: those cannot be pickled.
+_Make: TypeAlias = "partial[Any]"
 
 
 class Candidate(NamedTuple):
@@ -36,38 +41,79 @@ class _Family(NamedTuple):
     settings: dict[str, _Make]
 
 
-def fit_candidates(pipeline: Pipeline, rows: Sequence[Row]) -> list[Candidate]:
-    """One fitted candidate per family, in a fixed order. ``rows`` are in time order and hold at least two classes."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
+class _Training(NamedTuple):
+    """What all tasks of a fit share; ``cut`` parts the rows that settings are fitted and compared on."""
 
+    pipeline: Pipeline
+    rows: tuple[Row, ...]
+    cut: int
+
+
+class _Task(NamedTuple):
+    style: Style
+    make: _Make
+
+
+class _Fitted(NamedTuple):
+    encoding: Encoding
+    estimator: Any
+
+
+def fit_candidates(pipeline: Pipeline, rows: Sequence[Row], backend: FitBackend = local) -> list[Candidate]:
+    """One fitted candidate per family, in a fixed order. ``rows`` are in time order and hold at least two classes.
+
+    Raises:
+        ClusterError: ``backend`` is a cluster that cannot be used now; the same call may be repeated.
+    """
     cut = len(rows) - round(len(rows) * VALIDATION_SHARE)
+    # Nothing here reads the scores that were recorded with the rows: they need not travel.
+    training = _Training(pipeline, tuple(row._replace(scores={}) for row in rows), cut)
     families = _families(pipeline)
-    # After scikit-learn is imported: only thread pools that are loaded by then are limited.
-    with threadpool_limits(limits=1):
-        return [_fit_family(pipeline, family, rows, cut) for family in families]
+    with backend(training):
+        chosen = _chosen(training, families)
+        tasks = [_Task(family.style, family.settings[name]) for family, name in zip(families, chosen, strict=True)]
+        fitted = spread(_final, training, tasks)
+    return [
+        Candidate(family.name, BatchModel(pipeline, fit.encoding, fit.estimator), name)
+        for family, name, fit in zip(families, chosen, fitted, strict=True)
+    ]
 
 
-def _fit_family(pipeline: Pipeline, family: _Family, rows: Sequence[Row], cut: int) -> Candidate:
-    chosen, least = next(iter(family.settings)), float("inf")
-    if _learnable(pipeline, rows[:cut]):
-        for name, make in family.settings.items():
-            model = _fit(pipeline, family.style, make, rows[:cut])
-            loss = float(losses(pipeline, model.score_many([row.features for row in rows[cut:]]), rows[cut:]).mean())
-            if loss < least:
-                chosen, least = name, loss
-    return Candidate(family.name, _fit(pipeline, family.style, family.settings[chosen], rows), chosen)
+def _chosen(training: _Training, families: Sequence[_Family]) -> list[str]:
+    """Per family, the name of the setting with the least loss; the first where nothing can be compared."""
+    if not _learnable(training.pipeline, training.rows[: training.cut]):
+        return [next(iter(family.settings)) for family in families]
+    tasks = [_Task(family.style, make) for family in families for make in family.settings.values()]
+    found = iter(spread(_trial, training, tasks))
+    chosen = []
+    for family in families:
+        trials = {name: next(found) for name in family.settings}
+        chosen.append(min(trials, key=trials.__getitem__))
+    return chosen
+
+
+def _trial(training: _Training, task: _Task) -> float:
+    """The mean loss on the newer rows of what was fitted on the older ones; infinite where it is no number."""
+    pipeline, rows, cut = training
+    model = BatchModel(pipeline, *_fit(pipeline, task, rows[:cut]))
+    loss = float(losses(pipeline, model.score_many([row.features for row in rows[cut:]]), rows[cut:]).mean())
+    return loss if math.isfinite(loss) else math.inf
+
+
+def _final(training: _Training, task: _Task) -> _Fitted:
+    return _fit(training.pipeline, task, training.rows)
 
 
 def _learnable(pipeline: Pipeline, rows: Sequence[Row]) -> bool:
     return pipeline.task == "regression" or len({row.outcome for row in rows}) > 1
 
 
-def _fit(pipeline: Pipeline, style: Style, make: _Make, rows: Sequence[Row]) -> BatchModel:
+def _fit(pipeline: Pipeline, task: _Task, rows: Sequence[Row]) -> _Fitted:
     features, wanted = [row.features for row in rows], targets(pipeline, rows)
-    encoding: Encoding = learn_encoding(pipeline, features, wanted, style)
+    encoding = learn_encoding(pipeline, features, wanted, task.style)
     matrix: Matrix = encoding.matrix(pipeline, features)
     target = wanted if pipeline.task == "regression" else wanted.astype(np.int64)
-    return BatchModel(pipeline, encoding, make().fit(matrix, target))
+    return _Fitted(encoding, task.make().fit(matrix, target))
 
 
 def _families(pipeline: Pipeline) -> list[_Family]:
@@ -81,9 +127,9 @@ def _families(pipeline: Pipeline) -> list[_Family]:
 
     regression, seed = pipeline.task == "regression", pipeline.retraining.seed
     linear = (
-        {f"alpha={alpha:g}": _maker(Ridge, alpha=alpha) for alpha in (1.0, 30.0)}
+        {f"alpha={alpha:g}": partial(Ridge, alpha=alpha) for alpha in (1.0, 30.0)}
         if regression
-        else {f"C={strength:g}": _maker(LogisticRegression, C=strength, max_iter=300) for strength in (0.05, 1.0)}
+        else {f"C={strength:g}": partial(LogisticRegression, C=strength, max_iter=300) for strength in (0.05, 1.0)}
     )
     boosting = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
     forest = RandomForestRegressor if regression else RandomForestClassifier
@@ -94,7 +140,7 @@ def _families(pipeline: Pipeline) -> list[_Family]:
             "random_forest",
             "ordinal",
             {
-                f"min_samples_leaf={leaf}": _maker(
+                f"min_samples_leaf={leaf}": partial(
                     forest, n_estimators=60, min_samples_leaf=leaf, max_features=0.5, random_state=seed
                 )
                 for leaf in (3, 10)
@@ -108,7 +154,7 @@ def _boosting_settings(boosting: Any, pipeline: Pipeline, seed: int) -> dict[str
     rounds = max(20, 120 // max(1, len(pipeline.classes) - 1))
     settings: dict[str, _Make] = {}
     for rate, leaves, share in ((0.06, 6, 0.5), (0.1, 6, 1.0), (0.1, 15, 1.0)):
-        settings[f"rate={rate} leaves={leaves} rounds={round(rounds * share)}"] = _maker(
+        settings[f"rate={rate} leaves={leaves} rounds={round(rounds * share)}"] = partial(
             boosting,
             learning_rate=rate,
             max_leaf_nodes=leaves,
@@ -119,7 +165,7 @@ def _boosting_settings(boosting: Any, pipeline: Pipeline, seed: int) -> dict[str
             random_state=seed,
         )
     if pipeline.task == "regression":
-        settings["absolute error"] = _maker(
+        settings["absolute error"] = partial(
             boosting,
             loss="absolute_error",
             learning_rate=0.1,
@@ -130,7 +176,3 @@ def _boosting_settings(boosting: Any, pipeline: Pipeline, seed: int) -> dict[str
             random_state=seed,
         )
     return settings
-
-
-def _maker(make: Any, **settings: object) -> _Make:
-    return lambda: make(**settings)

@@ -13,13 +13,14 @@ import structlog
 
 from penstock.clock import Clock
 from penstock.contract import decoder_for
-from penstock.errors import ArtifactError, LogUnavailableError, OffsetOutOfRangeError, RegistryError
-from penstock.events import Command, Decision, OutcomeCommand, encode
+from penstock.errors import ArtifactError, ClusterError, LogUnavailableError, OffsetOutOfRangeError, RegistryError
+from penstock.events import Alert, Command, Decision, OutcomeCommand, encode
 from penstock.log.port import Log, Message
 from penstock.models.artifact import ArtifactStore
 from penstock.models.registry import Registry
 from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
+from retraining.backend import FitBackend, local
 from retraining.dataset import read_dataset
 from retraining.fitting import Fit, fit_run
 from retraining.states import State, fold
@@ -58,13 +59,20 @@ class EffectRunner:
     """
 
     def __init__(
-        self, pipeline: Pipeline, log: Log, artifacts: ArtifactStore, registry: Registry, clock: Clock
+        self,
+        pipeline: Pipeline,
+        log: Log,
+        artifacts: ArtifactStore,
+        registry: Registry,
+        clock: Clock,
+        backend: FitBackend = local,
     ) -> None:
         self._pipeline = pipeline
         self._log = log
         self._artifacts = artifacts
         self._registry = registry
         self._clock = clock
+        self._backend = backend
         self._decisions = decoder_for("decisions", pipeline)
         self._commands = decoder_for("commands", pipeline)
         self._examples = decoder_for("examples", pipeline)
@@ -77,21 +85,22 @@ class EffectRunner:
         self._champions: list[str] = []
         self._archived = 0
         self._fit: tuple[str, Fit] | None = None
+        self._alerted = ""
         self._failures = 0
         self._not_before_s = 0.0
 
     def step(self, wait_s: float = 0.0) -> bool:
         """Read what is new and do one piece of work; True when something was done.
 
-        1. A fit that has no outcome yet. 2. The registry's aliases. An unavailable log or registry is tried again
-        later, after 1 s, 2 s, 4 s … up to a minute.
+        1. A fit that has no outcome yet. 2. The registry's aliases. An unavailable log, registry or cluster is
+        tried again later, after 1 s, 2 s, 4 s … up to a minute.
         """
         self._follow(wait_s)
         if self._clock.monotonic_s() < self._not_before_s:
             return False
         try:
             done = self._step_fit() or self._step_aliases()
-        except (RegistryError, LogUnavailableError) as error:
+        except (RegistryError, LogUnavailableError, ClusterError) as error:
             self._failures += 1
             delay = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** (self._failures - 1))
             self._not_before_s = self._clock.monotonic_s() + delay
@@ -113,7 +122,7 @@ class EffectRunner:
         """Do the fit of ``work`` and say what came of it.
 
         Raises:
-            RegistryError, LogUnavailableError: nothing is lost; the same call may be repeated.
+            RegistryError, LogUnavailableError, ClusterError: nothing is lost; the same call may be repeated.
         """
         decision = work.decision
         if self._fit is None or self._fit[0] != decision.run_id:
@@ -142,13 +151,31 @@ class EffectRunner:
             return Fit(error="the decision names no data")
         try:
             dataset = read_dataset(self._log, data, self._examples)
-            return fit_run(self._pipeline, work.state, work.decision, dataset, self._artifacts)
+            return fit_run(self._pipeline, work.state, work.decision, dataset, self._artifacts, self._backend)
+        except ClusterError as error:
+            self._alert(work.decision, error)
+            raise
         except (OffsetOutOfRangeError, ArtifactError) as error:
             return Fit(error=str(error))
         except (ValueError, ArithmeticError, MemoryError) as error:
             # What estimators raise on data they cannot learn from. Anything else is a bug and must be loud.
             _log.exception("fit failed", run_id=work.decision.run_id)
             return Fit(error=f"the fit failed: {type(error).__name__}: {error}")
+
+    def _alert(self, decision: Decision, error: ClusterError) -> None:
+        """Tell once per run that its fit has to wait."""
+        if self._alerted == decision.run_id:
+            return
+        alert = Alert(
+            id=f"{decision.run_id}-waits",
+            severity="warning",
+            title=f"the fit of run {decision.run_id} waits for its cluster",
+            detail=str(error),
+            at_ms=self._clock.now_ms(),
+            source="retrainer",
+        )
+        self._log.append([Message("alerts", alert.id.encode(), encode(alert))])
+        self._alerted = decision.run_id
 
     def _step_fit(self) -> bool:
         work = self._work()

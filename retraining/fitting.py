@@ -14,6 +14,7 @@ from penstock.models.artifact import ArtifactRef, ArtifactStore
 from penstock.models.registry import Registration
 from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
+from retraining.backend import FitBackend, local
 from retraining.candidates import Candidate, fit_candidates
 from retraining.dataset import LEAST_ROWS, Dataset, fits, problem_with
 from retraining.gates import (
@@ -42,19 +43,29 @@ class Fit(NamedTuple):
     registration: Registration | None = None
 
 
-def fit_run(pipeline: Pipeline, state: State, decision: Decision, data: Dataset, artifacts: ArtifactStore) -> Fit:
+def fit_run(
+    pipeline: Pipeline,
+    state: State,
+    decision: Decision,
+    data: Dataset,
+    artifacts: ArtifactStore,
+    backend: FitBackend = local,
+) -> Fit:
     """Fit, compare and judge for the run of ``decision`` (``collected``; ``state`` is the fold up to it).
 
     1. Check the data; where nothing can be fitted on it, only champion and online model are compared. 2. Fit on the
     earlier rows. 3. Compare on the later ones with what the champion and the online model had recorded there. 4. Judge
     the best candidate, or else the online model. 5. Store the winner's artifact.
+
+    Raises:
+        ClusterError: ``backend`` is a cluster that cannot be used now; the same call may be repeated.
     """
     share = pipeline.retraining.comparison_share
     problem = problem_with(pipeline, data, share)
     if problem is not None:
         return _incumbents_only(pipeline, state.champion.version, data, Fit(error=problem))
     earlier, later = data.split(share)
-    candidates = fit_candidates(pipeline, earlier)
+    candidates = fit_candidates(pipeline, earlier, backend)
     champion = state.champion.version
     features = [row.features for row in later]
     columns: dict[str, Sequence[Score | None]] = {name: recorded(later, name) for name in incumbents(champion)}

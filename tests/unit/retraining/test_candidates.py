@@ -67,11 +67,11 @@ def test_the_first_fit_of_a_process_runs_on_one_thread() -> None:
     script = (
         "import sys, test_candidates as t, threadpoolctl, retraining.candidates as c\n"
         "pipeline, rows = t.made('binary', 300)\n"
-        "seen, fit = [], c._fit_family\n"
+        "seen, fit = [], c._fit\n"
         "def spied(*args):\n"
         "    seen.extend(pool['num_threads'] for pool in threadpoolctl.threadpool_info())\n"
         "    return fit(*args)\n"
-        "c._fit_family = spied\n"
+        "c._fit = spied\n"
         "c.fit_candidates(pipeline, rows)\n"
         "print(sorted(set(seen)))\n"
     )
