@@ -115,7 +115,8 @@ class JavaBroker:
 
     def _format(self) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties), "--standalone"]
+        options = [f"--cluster-id={cluster}", f"--config={self._properties}", "--standalone"]  # an id may begin with -
+        command = ["kafka.tools.StorageTool", "format", *options]
         command += self.secure.format_arguments() if self.secure else []
         with self.log.open("ab") as log:
             subprocess.run([*JAVA, "-cp", f"{jars()}/*", *command], check=True, stdout=log, stderr=log, timeout=60)
