@@ -1,7 +1,8 @@
 """What every implementation of the log port must do: one suite, run unchanged on each.
 
 A check is a function of a ``Subject``; it opens fresh logs through it and raises ``AssertionError`` where the
-implementation breaks the port. ``CHECKS`` are for all, ``MAINTENANCE_CHECKS`` for those that delete when told to.
+implementation breaks the port. ``CHECKS`` are for all, ``CLOCK_CHECKS`` for those whose append time is our clock's
+(elsewhere a server sets it), and ``MAINTENANCE_CHECKS`` for those that delete when told to.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ MAINTENANCE_CHECKS: tuple[Check, ...] = (
     log_record_checks.check_retention_deletes_the_oldest,
     log_record_checks.check_compaction_keeps_the_newest_of_each_key,
 )
+CLOCK_CHECKS: tuple[Check, ...] = (log_record_checks.check_append_time_is_the_clocks_but_never_goes_back,)
 CHECKS: tuple[Check, ...] = tuple(
-    check for check in _checks_of(log_record_checks) + _checks_of(log_member_checks) if check not in MAINTENANCE_CHECKS
+    check
+    for check in _checks_of(log_record_checks) + _checks_of(log_member_checks)
+    if check not in MAINTENANCE_CHECKS + CLOCK_CHECKS
 )

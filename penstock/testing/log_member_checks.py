@@ -20,11 +20,12 @@ from penstock.testing.log_subject import (
     Listener,
     Subject,
     all_of,
+    becomes,
     drain,
     messages,
     opened,
     raises,
-    settle,
+    share,
     values,
 )
 
@@ -45,15 +46,15 @@ def check_a_member_gets_each_record_once_in_order(subject: Subject) -> None:
 
 def check_poll_keeps_to_its_limit_and_starves_nobody(subject: Subject) -> None:
     with opened(subject) as log:
-        log.append(messages("in", 300, 0) + messages("side", 3, 0))
+        log.append(messages("in", 600, 0) + messages("side", 3, 0))
         listener = Listener(log, "g", ["in", "side"], "m")
         seen: list[Record] = []
-        for _ in range(6):
-            records = listener.membership.poll(10, 1.0)
-            assert len(records) <= 10
+        while len([record for record in seen if record.topic == "side"]) < 3:
+            records = listener.membership.poll(10, PATIENCE_S)
+            assert 1 <= len(records) <= 10
             seen += records
-        assert len(seen) == 60
-        assert len([record for record in seen if record.topic == "side"]) == 3
+            assert len(seen) <= 300, "the busy partition goes first, always"
+            time.sleep(0.01)  # a stage works between its polls; a log may fetch one partition before the other
         listener.membership.close()
 
 
@@ -94,7 +95,7 @@ def check_outputs_and_offsets_commit_together(subject: Subject) -> None:
         assert log.committed("g", IN) is None
         listener.membership.commit(messages("out", 2), {IN: last + 1})
         assert listener.membership.committed(IN) == log.committed("g", IN) == last + 1
-        assert values(all_of(log, OUT)) == [b"0", b"1"]
+        becomes(lambda: values(all_of(log, OUT)), [b"0", b"1"])
         assert log.committed("g", TopicPartition("in", 1)) is None
         assert log.committed("other", IN) is None
         listener.membership.close()
@@ -111,7 +112,7 @@ def check_a_refused_commit_writes_nothing(subject: Subject) -> None:
         assert all_of(log, OUT) == []
         assert log.committed("g", IN) is None
         listener.membership.commit(messages("out", 1), {IN: last + 1})
-        assert len(all_of(log, OUT)) == 1
+        becomes(lambda: len(all_of(log, OUT)), 1)
         listener.membership.close()
 
 
@@ -158,7 +159,7 @@ def check_a_namesake_fences_at_once(subject: Subject) -> None:
         assert log.committed("g", IN) is None
         stale.membership.close()
         fresh.membership.commit(messages("out", 1), {IN: last + 1})
-        assert len(all_of(log, OUT)) == 1
+        becomes(lambda: len(all_of(log, OUT)), 1)
         fresh.membership.close()
 
 
@@ -166,16 +167,18 @@ def check_only_the_owner_commits(subject: Subject) -> None:
     with opened(subject) as log:
         log.append(messages("in", 1, 0) + messages("in", 1, 1))
         first, second = Listener(log, "g", ["in"], "a"), Listener(log, "g", ["in"], "b")
-        settle([first, second], [[0], [1]])
+        share([first, second], 2)
+        mine, other = (TopicPartition("in", listener.owned[0]) for listener in (first, second))
         with raises(FencedError):
-            first.membership.commit(messages("out", 1), {TopicPartition("in", 1): 1})
+            first.membership.commit(messages("out", 1), {other: 1})
         with raises(FencedError):
-            first.membership.commit(messages("out", 1), {IN: 1, TopicPartition("in", 1): 1})
+            first.membership.commit(messages("out", 1), {mine: 1, other: 1})
         assert all_of(log, OUT) == []
-        assert log.committed("g", IN) is None
+        assert log.committed("g", mine) is None
         with raises(FencedError):
-            first.membership.seek(TopicPartition("in", 1), 0)
-        second.membership.commit([], {TopicPartition("in", 1): 1})
+            first.membership.seek(other, 0)
+        second.membership.commit([], {other: 1})
+        assert log.committed("g", other) == 1
         for listener in (first, second):
             listener.membership.close()
 
@@ -184,17 +187,18 @@ def check_members_share_and_hand_over(subject: Subject) -> None:
     with closing(subject.open_log(VirtualClock(1_000))) as log:
         log.ensure_topics([TopicConfig("wide", 5)])
         first = Listener(log, "g", ["wide"], "a")
-        settle([first], [[0, 1, 2, 3, 4]])
+        share([first], 5)
+        assert first.told == [("assigned", [0, 1, 2, 3, 4])]
         second = Listener(log, "g", ["wide"], "b")
         second.membership.poll(1, 0.0)
         assert second.owned == [], "nothing is taken before it is released"
-        settle([first, second], [[0, 1, 2], [3, 4]])
+        share([first, second], 5)
+        assert len(first.told) == 2, "what stays is not taken away and given again"
         third = Listener(log, "g", ["wide"], "c")
-        settle([first, second, third], [[0, 1], [2, 3], [4]])
-        assert second.told == [("assigned", [3, 4]), ("revoked", [4]), ("assigned", [2])]
+        share([first, second, third], 5)
         start = time.monotonic()
         first.membership.close()
-        settle([second, third], [[0, 1, 2], [3, 4]])
+        share([second, third], 5)
         assert time.monotonic() - start < PATIENCE_S / 2, "who leaves is replaced at once"
         second.membership.close()
         third.membership.close()
@@ -220,34 +224,41 @@ def check_a_handover_loses_and_repeats_nothing(subject: Subject) -> None:
             step(first)
             step(second)
         assert sorted(copied) == sorted((p, b"%d" % n) for p in (0, 1) for n in range(40))
-        assert len(all_of(log, OUT)) == 80
+        becomes(lambda: len(all_of(log, OUT)), 80)
         first.membership.close()
         second.membership.close()
 
 
 def check_callbacks_may_commit_and_seek(subject: Subject) -> None:
     with opened(subject) as log:
-        offsets = log.append(messages("one", 6))
+        places = [TopicPartition("in", number) for number in (0, 1)]
+        offsets = {place: log.append(messages("in", 6, place.partition)) for place in places}
         seats: list[Membership] = []
 
         def assigned(partitions: Sequence[int]) -> None:
-            assert list(partitions) == [0]
-            assert seats[0].committed(ONE) is None
-            seats[0].seek(ONE, offsets[4])
+            for number in partitions:
+                assert seats[0].committed(places[number]) is None
+                seats[0].seek(places[number], offsets[places[number]][4])
 
         def revoked(partitions: Sequence[int]) -> None:
-            seats[0].commit(messages("out", len(partitions)), {ONE: offsets[5] + 1})
+            ends = {places[number]: offsets[places[number]][5] + 1 for number in partitions}
+            seats[0].commit(messages("out", len(partitions)), ends)
 
-        seats.append(log.join("g", ["one"], "z", assigned, revoked))
-        assert values(drain(seats[0].poll, 2)) == [b"4", b"5"]
-        other = Listener(log, "g", ["one"], "a")
-        seats[0].poll(1, 0.0)
-        assert log.committed("g", ONE) == offsets[5] + 1
-        assert len(all_of(log, OUT)) == 1
-        settle([other], [[0]])
+        seats.append(log.join("g", ["in"], "z", assigned, revoked))
+        assert sorted(values(drain(seats[0].poll, 4))) == [b"4", b"4", b"5", b"5"]
+        other = Listener(log, "g", ["in"], "a")
+        deadline = time.monotonic() + PATIENCE_S
+        while not other.owned and time.monotonic() < deadline:
+            assert seats[0].poll(1, 0.01) == []
+            assert other.membership.poll(1, 0.01) == [], "it starts at what was committed while it was given up"
+        (moved,) = other.owned
+        assert log.committed("g", places[moved]) == offsets[places[moved]][5] + 1
+        becomes(lambda: len(all_of(log, OUT)), 1)
+        seats[0].close()
+        assert log.committed("g", places[1 - moved]) == offsets[places[1 - moved]][5] + 1
+        becomes(lambda: len(all_of(log, OUT)), 2)
         assert other.membership.poll(10, 0.0) == []
         other.membership.close()
-        seats[0].close()
 
 
 def check_seek_moves_the_next_poll(subject: Subject) -> None:

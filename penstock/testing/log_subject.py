@@ -68,13 +68,30 @@ def drain(poll: Callable[[int, float], list[Record]], count: int) -> list[Record
     return records
 
 
-def settle(listeners: Sequence[Listener], owned: Sequence[Sequence[int]]) -> None:
-    """Let all poll in turn (without records to give) until each owns what is expected."""
+def share(listeners: Sequence[Listener], partitions: int) -> None:
+    """Let all poll in turn (without records to give) until they share all ``partitions`` evenly; never do two own one.
+
+    Who gets which is the implementation's affair.
+    """
     deadline = time.monotonic() + PATIENCE_S
-    while [listener.owned for listener in listeners] != [list(expected) for expected in owned]:
-        assert time.monotonic() < deadline, f"owned: {[listener.owned for listener in listeners]}, expected {owned}"
+    while True:
+        owned = [listener.owned for listener in listeners]
+        numbers = sorted(number for of_one in owned for number in of_one)
+        assert len(numbers) == len(set(numbers)), f"owned twice: {owned}"
+        sizes = [len(of_one) for of_one in owned]
+        if numbers == list(range(partitions)) and max(sizes) - min(sizes) <= 1:
+            return
+        assert time.monotonic() < deadline, f"owned: {owned}, of {partitions}"
         for listener in listeners:
-            listener.membership.poll(1, 0.0)
+            listener.membership.poll(1, 0.01)
+
+
+def becomes(look: Callable[[], object], expected: object) -> None:
+    """What a commit wrote is seen soon after it returned, if not at once: look until it is as ``expected``."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (found := look()) != expected:
+        assert time.monotonic() < deadline, f"{found!r}, expected {expected!r}"
+        time.sleep(0.005)
 
 
 @contextmanager

@@ -14,8 +14,10 @@ from penstock.log.port import Log
 from penstock.testing import log_conformance
 from penstock.testing.log_conformance import Check
 from penstock.testing.log_subject import Subject
+from tests.conformance import test_kafka_log
 
 IMPLEMENTATIONS = {"memory": MemoryLog, "embedded": EmbeddedLog}
+ALL_CHECKS = log_conformance.CHECKS + log_conformance.CLOCK_CHECKS + log_conformance.MAINTENANCE_CHECKS
 
 
 @pytest.fixture
@@ -42,15 +44,17 @@ def name_of(check: Check) -> str:
 
 
 @pytest.mark.parametrize("subject", IMPLEMENTATIONS, indirect=True)
-@pytest.mark.parametrize("check", log_conformance.CHECKS + log_conformance.MAINTENANCE_CHECKS, ids=name_of)
+@pytest.mark.parametrize("check", ALL_CHECKS, ids=name_of)
 def test_conformance(check: Check, subject: Subject) -> None:
     check(subject)
 
 
 def test_no_implementation_escapes() -> None:
-    assert log_conformance.implementations() == set(IMPLEMENTATIONS.values())
+    tested = {*IMPLEMENTATIONS.values(), *test_kafka_log.ADAPTERS.values()}
+    assert log_conformance.implementations() == tested
 
 
 def test_the_suite_has_its_checks() -> None:
     assert len(log_conformance.CHECKS) >= 25
+    assert len(log_conformance.CLOCK_CHECKS) == 1
     assert len(log_conformance.MAINTENANCE_CHECKS) == 2
