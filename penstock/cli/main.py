@@ -13,7 +13,22 @@ import typer
 from typer.exceptions import TyperException
 
 from penstock import __version__
-from penstock.cli import backtest, datasets, dead_letters, demo, doctor, events, init, models, replay, retrain, run, up
+from penstock.cli import (
+    backtest,
+    backup,
+    datasets,
+    dead_letters,
+    demo,
+    doctor,
+    events,
+    init,
+    models,
+    replay,
+    restore,
+    retrain,
+    run,
+    up,
+)
 from penstock.cli.context import Context
 from penstock.errors import PenstockError
 from penstock.settings import load_settings
@@ -73,6 +88,8 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(models.app, name="models")
 app.command("retrain")(retrain.retrain)
 app.command("doctor")(doctor.doctor)
+app.command("backup")(backup.backup)
+app.command("restore")(restore.restore)
 
 
 def hoist_globals(arguments: list[str]) -> list[str]:
