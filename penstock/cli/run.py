@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -17,9 +18,11 @@ from penstock.cli.compose import STREAM_ROLES, ModelsTail, System, make_loop
 from penstock.cli.context import Context, of
 from penstock.cli.installation import installation, registry_of
 from penstock.cli.instance import member_names
-from penstock.cli.stopping import stop_on_signals
+from penstock.cli.stopping import stopped_by_signals
+from penstock.clock import SystemClock
 from penstock.errors import RegistryError, UsageError
 from penstock.runtime.loop import LoopOptions
+from penstock.runtime.patience import Patience
 from penstock.runtime.worker import run_loops
 from penstock.testing.kill_points import kill_points_for
 
@@ -29,6 +32,9 @@ ROLES = (*STREAM_ROLES, "serving")
 EFFECTS_EVERY_S = 0.2
 #: A fit must never slow serving: the retrainer's process yields to everything else.
 RETRAINER_NICENESS = 10
+#: A child that is started again while the log is away waits for it as long as it would have waited had it lived.
+#: Without a parent it ends at once: whoever started it hears what is wrong.
+OPEN_PATIENCE_S = 60.0
 #: How long a stop waits for a fit. It is then left undone, and done again at the next start: that has one outcome too.
 EFFECTS_GRACE_S = 2.0
 
@@ -51,17 +57,22 @@ def run(
         raise UsageError(f"run: unknown role {unknown[0]!r}; there are {', '.join(ROLES)}")
     mismatch_options(rebuild=rebuild, new_epoch=new_epoch)
     stop = threading.Event()
-    stop_on_signals(stop)
     if follow_parent:
         _stop_with_parent(stop)
     options = LoopOptions(on_mismatch="rebuild" if rebuild else "new-epoch" if new_epoch else "stop")
     pipeline, settings = context.pipeline(), context.settings
     stream = [role for role in roles if role in STREAM_ROLES]
-    with (
-        installation(context, pipeline) as system,
-        member_names(context.data_dir, pipeline.name, stream, settings.instance) as members,
-    ):
+    with ExitStack() as held:
+        held.enter_context(stopped_by_signals(stop))
+        patience = Patience(SystemClock(), partial(_pause, stop), OPEN_PATIENCE_S if follow_parent else 0.0)
+        system = patience.call("open", lambda: held.enter_context(installation(context, pipeline)))
+        members = held.enter_context(member_names(context.data_dir, pipeline.name, stream, settings.instance))
         run_roles(context, system, roles, members, options, stop)
+
+
+def _pause(stop: threading.Event, seconds: float) -> None:
+    if stop.wait(seconds):
+        raise SystemExit(0)
 
 
 def mismatch_options(*, rebuild: bool, new_epoch: bool) -> list[str]:
@@ -134,17 +145,20 @@ def _guarded(
 
 
 def _run_effects(context: Context, system: System, decides: Callable[[], bool], stop: threading.Event) -> None:
-    """Do what the retrainer decides, while ``decides`` says that it decides here. Others stand by, and import nothing.
+    """Do what the retrainer decides, while ``decides`` says that it decides here. Others stand by, without MLflow.
 
     Where a retrainer moves in the middle of a fit, both processes do it, and the first outcome counts.
     """
+    from retraining.backend import fit_backend
+
+    backend = fit_backend(context.settings.fit_backend)  # a setting that does not fit shows at the start
     while not decides():
         if stop.wait(EFFECTS_EVERY_S):
             return
     from retraining.effects import EffectRunner
 
     registry = registry_of(context, system.pipeline)
-    effects = EffectRunner(system.pipeline, system.log, system.artifacts, registry, system.clock)
+    effects = EffectRunner(system.pipeline, system.log, system.artifacts, registry, system.clock, backend)
     try:
         registry.versions()  # MLflow takes seconds to import and set up: not in the middle of the first run
     except RegistryError as error:

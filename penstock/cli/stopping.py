@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
 
-def stop_on_signals(stop: threading.Event) -> None:
-    """Set ``stop`` at the first SIGTERM or SIGINT; later ones change nothing.
+@contextmanager
+def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Set ``stop`` at the first SIGTERM or SIGINT; later ones change nothing, to the very end of the process.
 
     The event is set by a thread, because a handler interrupts the main thread anywhere: inside ``stop.wait()`` it would
-    wait for a lock that the interrupted code holds. The handler itself only writes a byte into a pipe.
+    wait for a lock that the interrupted code holds. The handler itself only writes a byte into a pipe. After the block
+    the process is about to end and the signals are ignored (the interpreter takes its handlers away before it is gone);
+    after an error they are what they were.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -27,5 +34,12 @@ def stop_on_signals(stop: threading.Event) -> None:
         stop.set()
 
     threading.Thread(target=watch, name="signals", daemon=True).start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handler)
+    former = {number: signal.signal(number, handler) for number in _NUMBERS}
+    try:
+        yield
+    except BaseException:
+        for number, before in former.items():
+            signal.signal(number, before)
+        raise
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_IGN)

@@ -24,10 +24,18 @@ STREAM_GROUPS: tuple[tuple[str, ...], ...] = (("scorer", "monitor", "incidents")
 FRUGAL_GROUPS: tuple[tuple[str, ...], ...] = (("scorer", "joiner", "learner", "monitor", "incidents"), ("retrainer",))
 SERVING_GROUP: tuple[str, ...] = ("serving",)
 
+#: Works on one partition: a second process of it would only stand by.
+SINGLE = "retrainer"
+
 STOP_TIMEOUT_S = 15.0
 #: A child that crashes more often than this, each time soon after its start, has a fault that a restart does not mend.
 MOST_CRASHES = 5
 SOON_S = 30.0
+
+
+def several(groups: Sequence[tuple[str, ...]], workers: int) -> list[tuple[str, ...]]:
+    """``groups``, each so many times; the retrainer's once."""
+    return [group for group in groups for _ in range(1 if SINGLE in group else workers)]
 
 
 @dataclass(slots=True)

@@ -12,8 +12,9 @@ from penstock.cli.context import of
 from penstock.cli.installation import installation, make_folder
 from penstock.cli.occupancy import occupied
 from penstock.cli.run import mismatch_options
-from penstock.cli.stopping import stop_on_signals
-from penstock.cli.supervisor import SERVING_GROUP, STREAM_GROUPS, Supervisor
+from penstock.cli.stopping import stopped_by_signals
+from penstock.cli.supervisor import SERVING_GROUP, STREAM_GROUPS, Supervisor, several
+from penstock.errors import UsageError
 
 CHECK_EVERY_S = 0.5
 
@@ -26,19 +27,25 @@ def up(
     new_epoch: Annotated[
         bool, typer.Option("--new-epoch", help="Start fresh from here where the checkpoints no longer fit.")
     ] = False,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes per stream role; they share its partitions.", metavar="N")
+    ] = 1,
 ) -> None:
     """Run all roles of the pipeline on this machine until SIGTERM or Ctrl-C."""
     context = of(ctx)
     options = mismatch_options(rebuild=rebuild, new_epoch=new_epoch)
+    if workers > 1 and context.settings.instance is not None:
+        raise UsageError(
+            "up: several workers of one role cannot all be PENSTOCK_INSTANCE; unset it, or leave --workers"
+        )
     pipeline = context.pipeline()
     stop = threading.Event()
-    stop_on_signals(stop)
     own = state_dir(context.data_dir, pipeline)
     make_folder(own)
-    with occupied(context.data_dir, shared=True), occupied(own):
+    with stopped_by_signals(stop), occupied(context.data_dir, shared=True), occupied(own):
         with installation(context, pipeline):
             pass  # the log and its topics are there, or one clear line says why not, before anything starts
-        with Supervisor(context, [*STREAM_GROUPS, SERVING_GROUP], options) as supervisor:
+        with Supervisor(context, [*several(STREAM_GROUPS, workers), SERVING_GROUP], options) as supervisor:
             settings = context.settings
             typer.echo(f"{pipeline.name}: http://{settings.host}:{settings.port} (Ctrl-C stops)", err=True)
             while not stop.wait(CHECK_EVERY_S):

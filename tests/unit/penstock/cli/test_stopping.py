@@ -5,19 +5,22 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
+from penstock.cli.stopping import stopped_by_signals
+
 PROGRAM = """
-import threading
-from penstock.cli.stopping import stop_on_signals
+import sys, threading, time
+from penstock.cli.stopping import stopped_by_signals
 stop = threading.Event()
-stop_on_signals(stop)
-print("ready", flush=True)
-while not stop.is_set():
-    stop.wait(0.00001)
+with stopped_by_signals(stop):
+    print("ready", flush=True)
+    while not stop.is_set():
+        stop.wait(0.00001)
 print("stopping", flush=True)
-threading.Event().wait(0.3)
+time.sleep(0.3)
 raise SystemExit(7)
 """
 
@@ -31,8 +34,18 @@ def test_signals_in_the_middle_of_a_wait_stop_it_once(number: signal.Signals, ti
         assert process.stdout.readline() == "ready\n"
         for _ in range(times):
             process.send_signal(number)
-        assert process.wait(20) == 7
-        assert process.stdout.read() == "stopping\n"
+        assert process.stdout.readline() == "stopping\n"
+        while process.poll() is None:
+            process.send_signal(number)
+        assert process.returncode == 7
+        assert process.stdout.read() == ""
     finally:
         process.kill()
         process.communicate()
+
+
+def test_after_an_error_the_signals_are_what_they_were() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyError), stopped_by_signals(threading.Event()):
+        raise KeyError(signal.getsignal(signal.SIGTERM) is before)
+    assert signal.getsignal(signal.SIGTERM) is before

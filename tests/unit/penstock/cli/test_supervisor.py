@@ -12,7 +12,7 @@ import pytest
 from penstock.cli import supervisor as module
 from penstock.cli.context import Context
 from penstock.cli.occupancy import occupied
-from penstock.cli.supervisor import MOST_CRASHES, Supervisor
+from penstock.cli.supervisor import MOST_CRASHES, STREAM_GROUPS, Supervisor, several
 from penstock.errors import DependencyError
 from penstock.interrupts import deaf_children
 from penstock.settings import Settings
@@ -87,3 +87,9 @@ def test_a_data_directory_has_one_supervisor_or_one_per_pipeline(tmp_path):
                 pass
     with occupied(tmp_path):
         assert sorted(path.name for path in Path(tmp_path).iterdir()) == ["cards", "credit"]
+
+
+def test_several_workers_share_every_stream_group_but_the_retrainer():
+    assert several(STREAM_GROUPS, 1) == list(STREAM_GROUPS)
+    groups = several(STREAM_GROUPS, 3)
+    assert [groups.count(group) for group in STREAM_GROUPS] == [3, 3, 1]
