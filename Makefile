@@ -75,10 +75,16 @@ lint: setup ## format, lint, types, import layers, generated files
 	$(BIN)/lint-imports
 	$(BIN)/python -m penstock.schemas --check
 
+COMPILE = uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11
+# What the images install: parts of the lock, in its versions.
+PART = $(COMPILE) --no-annotate --constraint $(LOCK)
+
 .PHONY: lock
 lock: setup ## resolve the dependencies again (needs uv)
-	uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
-		--all-extras --upgrade pyproject.toml --output-file $(LOCK)
+	$(COMPILE) --all-extras --upgrade pyproject.toml --output-file $(LOCK)
+	$(PART) requirements/build.in --output-file requirements/build.txt
+	$(PART) --extra kafka pyproject.toml requirements/serving.in --output-file requirements/serving.txt
+	$(PART) --extra kafka --extra cluster --extra retrain pyproject.toml --output-file requirements/worker.txt
 
 .PHONY: clean
 clean: ## remove what the other targets made, but not the data directory
