@@ -88,7 +88,10 @@ def _why(options: KafkaOptions, error: KafkaError) -> LogError:
         check_reachable(options, listen_s=0.5)
     except LogError as found:
         return found
+    # The client may lose a broker's refusal of credentials: the connection is closed right after it.
+    sasl = options.security.protocol.startswith("SASL")
+    login = f", the credentials of user {options.security.username}" if sasl else ""
     return LogUnavailableError(
         f"kafka at {options.bootstrap}: the port is open, but no broker answers; is it starting? "
-        "check PENSTOCK_KAFKA_SECURITY_PROTOCOL too"
+        f"check PENSTOCK_KAFKA_SECURITY_PROTOCOL{login} too"
     )
