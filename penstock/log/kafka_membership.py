@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from kafka import errors as kafka_errors
 from kafka.structs import TopicPartition as KafkaPartition
 
-from penstock.errors import FencedError, LogUnavailableError
+from penstock.errors import FencedError, LogUnavailableError, OffsetOutOfRangeError
 from penstock.log.kafka_cluster import Cluster
 from penstock.log.kafka_errors import log_error
 from penstock.log.kafka_producer import DisplacedError, StaleGenerationError, TransactionalProducer
@@ -47,7 +47,7 @@ class KafkaMembership:
         self._on_assigned, self._on_revoked = on_assigned, on_revoked
         self._owned: set[int] = set()
         self._positions: dict[TopicPartition, int] = {}
-        self._unplaced: set[TopicPartition] = set()
+        self._unplaced: dict[TopicPartition, int | None] = {}  # None: at what was committed
         self._closed = False
         with ExitStack() as opened:
             watchdog = Watchdog()
@@ -71,7 +71,7 @@ class KafkaMembership:
             self._place()
             wait_s = max(0.0, min(SLICE_S, deadline - time.monotonic()))
             if self._positions:
-                records = self._reader.poll(max_records, wait_s)
+                records = self._read(max_records, wait_s)
             else:
                 records = []
                 self._seat.wait_for_change(wait_s)
@@ -115,13 +115,7 @@ class KafkaMembership:
         """See ``Membership.seek``. Raises ``FencedError`` where ``partition`` is not owned."""
         if partition.partition not in self._owned or partition.topic not in self._topics:
             raise FencedError(self._group, partition.partition)
-        self._unplaced.discard(partition)
-        if partition in self._positions:
-            self._positions[partition] = offset
-            self._reader.seek(partition, offset)
-        else:
-            self._positions[partition] = offset
-            self._reader.assign(self._positions)
+        self._unplaced[partition] = offset
 
     def committed(self, partition: TopicPartition) -> int | None:
         """See ``Membership.committed``."""
@@ -136,6 +130,13 @@ class KafkaMembership:
             if self._owned:
                 self._on_revoked(sorted(self._owned))
                 self._owned.clear()
+
+    def _read(self, max_records: int, timeout_s: float) -> list[Record]:
+        try:
+            return self._reader.poll(max_records, timeout_s)
+        except OffsetOutOfRangeError as error:
+            self._unplaced[TopicPartition(error.topic, error.partition)] = error.offset  # say so at each poll
+            raise
 
     def _check(self) -> None:
         try:
@@ -155,7 +156,7 @@ class KafkaMembership:
             if change.kind == "assigned":
                 new = sorted(set(change.partitions) - self._owned)
                 self._owned.update(new)
-                self._unplaced |= {TopicPartition(topic, p) for topic in self._topics for p in new}
+                self._unplaced |= {TopicPartition(topic, p): None for topic in self._topics for p in new}
                 if new:
                     self._on_assigned(new)
                 continue
@@ -170,18 +171,24 @@ class KafkaMembership:
                 self._seat.release()
 
     def _forget(self, partitions: Sequence[int]) -> None:
-        self._unplaced = {p for p in self._unplaced if p.partition not in partitions}
+        self._unplaced = {p: offset for p, offset in self._unplaced.items() if p.partition not in partitions}
         self._positions = {p: offset for p, offset in self._positions.items() if p.partition not in partitions}
         self._reader.assign(self._positions)
 
     def _place(self) -> None:
-        """Start new partitions at what was committed, else at the oldest record."""
+        """Start where was sought, else at what was committed, else at the oldest record.
+
+        The client would notice only later that the log does not hold a position.
+        """
         if not self._unplaced:
             return
-        for partition in sorted(self._unplaced):
-            offset = self._committed(self._cluster.physical(partition))
-            self._positions[partition] = self._cluster.bounds(partition).first if offset is None else offset
-            self._unplaced.discard(partition)
+        for partition, wanted in sorted(self._unplaced.items()):
+            first, end = self._cluster.bounds(partition)
+            offset = self._committed(self._cluster.physical(partition)) if wanted is None else wanted
+            if offset is not None and not first <= offset <= end:
+                raise OffsetOutOfRangeError(*partition, offset, first, end)
+            self._positions[partition] = first if offset is None else offset
+        self._unplaced.clear()
         self._reader.assign(self._positions)
 
     def _committed(self, where: KafkaPartition) -> int | None:

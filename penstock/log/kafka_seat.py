@@ -2,7 +2,7 @@
 
 The seat's consumer fetches nothing: records are read by another one, at positions of ours. It only keeps the
 membership, which wants to be polled whatever the member is busy with: a join that completes between two polls is
-thrown away and begun anew by the client, and several members in one thread would do that to each other for ever.
+thrown away by the client and begun anew, and several members in one thread would do that to each other for ever.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Seat:
         config = _config(cluster, group, member) | {"partition_assignment_strategy": (self._assignor,)}
         self.consumer = open_client(cluster.options, KafkaConsumer, config)
         self.consumer.subscribe([physical_topic], listener=_Listener(self))
+        self.consumer.partitions_for_topic(physical_topic)  # a first join without them would have to be repeated
         self._thread = threading.Thread(target=self._run, name=f"penstock-seat-{group}", daemon=True)
         self._thread.start()
 
@@ -138,6 +139,7 @@ class Seat:
         while not self._stopping and self._failure is None:
             try:
                 self.consumer.poll(timeout_ms=POLL_MS)
+                self._insist()
                 self._look_for_namesake()
             except kafka_errors.FencedInstanceIdError:
                 self.fail(FencedError(self.group, -1))
@@ -147,6 +149,11 @@ class Seat:
                 if not error.retriable:
                     self.fail(error)
             self._rest()
+
+    def _insist(self) -> None:
+        """A join that completed between two polls is forgotten by the client, if what began it has passed by then."""
+        if self.consumer.group_metadata().state == MemberState.REBALANCING:
+            self.consumer._coordinator.request_rejoin()
 
     def _rest(self) -> None:
         """While something waits for its release, or the member is silent, the group is not polled."""
