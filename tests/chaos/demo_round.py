@@ -13,6 +13,7 @@ from typing import Any
 
 from penstock.spec import load_pipeline
 from producers.agrawal import credit_stream
+from producers.schedule import ROW_MS, StreamRow
 from tests.chaos.checker import faultless, verdict
 from tests.chaos.demo_faults import drawn, kill_child, kill_tree
 from tests.chaos.demo_scene import DemoScene
@@ -25,6 +26,7 @@ STRIDE = 400
 #: Examples after the last fault: what it broke shows.
 TAIL = 800
 POLL_S = 0.1
+LABEL_DELAY_MS = 300 * ROW_MS
 
 
 def play(seed: int, kills: int) -> dict[str, Any]:
@@ -62,9 +64,15 @@ def _sent(events: int, seed: int) -> list[Sent]:
         for row in rows
         for sent in (
             Sent("requests", row.id.encode(), row.request),
-            Sent("labels", row.id.encode(), row.label or b""),
+            Sent("labels", row.id.encode(), _known(row)),
         )
     ]
+
+
+def _known(row: StreamRow) -> bytes:
+    """A row's label, with the time at which it becomes known."""
+    label = row.label or b""
+    return label[:-1] + b',"event_time_ms":%d}' % (row.event_time_ms + LABEL_DELAY_MS)
 
 
 def _strike(scene: DemoScene, rng: random.Random, kills: int, faults: list[dict[str, Any]], began: float) -> None:

@@ -17,6 +17,8 @@ from tests.system.processes import start, wait_for
 STOP_S = 40.0
 #: A process that ends at once, again and again, is not started faster than this.
 PAUSE_S = 0.5
+#: Who ends by itself with an error so often, each time soon after its start, will not recover.
+MOST_CRASHES, SOON_S = 6, 20.0
 
 
 class Worker:
@@ -34,6 +36,7 @@ class Worker:
         self.output = folder / f"{name}.txt"
         self.lives: deque[Mapping[str, str]] = deque()
         self.exits: list[int] = []
+        self.crashes = 0
         self.environment = dict(environment)
         self.options: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
@@ -60,6 +63,8 @@ class Worker:
             process, old_enough = self.process, time.monotonic() - self._started_s >= PAUSE_S
             if self._wanted and process is not None and process.poll() is not None and old_enough:
                 self.exits.append(process.returncode)
+                soon = process.returncode > 0 and time.monotonic() - self._started_s < SOON_S
+                self.crashes = self.crashes + 1 if soon else 0
                 self._launch()
 
     def kill(self) -> bool:
