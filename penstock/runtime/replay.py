@@ -98,7 +98,7 @@ class Replayer:
                 lost = [letter.record.offset for place, letter in zip(places, batch, strict=True) if place is None]
                 before = outcome.before + len(batch) - len(fresh) - len(lost)
                 outcome = Outcome(outcome.replayed + len(fresh), before, (*outcome.homeless, *lost))
-                membership.poll(1, 0.0)  # a member that never polls is taken for dead
+                self.patience.call("poll", partial(membership.poll, 1, 0.0))  # who never polls is taken for dead
             return outcome
         finally:
             membership.close()
