@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from retraining.backend import fit_backend, spread
 from retraining.candidates import fit_candidates
 from tests.system import fit_tasks
 from tests.system.fit_tasks import FitCluster
-from tests.system.processes import wait_for
+from tests.system.log_reader import LogReader
+from tests.system.processes import kill_session, penstock, start, wait_for
 from tests.unit.retraining.test_candidates import made
 
 pytest.importorskip("distributed")
@@ -203,3 +206,47 @@ def test_a_worker_without_penstock_is_one_clear_line(fragile: FitCluster, tmp_pa
     pipeline, rows = made("binary", 300)
     with pytest.raises(ClusterError, match="broke off a fit"):
         fit_candidates(pipeline, rows, fit_backend(fragile.setting))
+
+
+def clients_of(cluster: FitCluster) -> int:
+    """How many clients its scheduler has beside this one."""
+    from distributed import Client
+
+    with Client(cluster.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        names: list[str] = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.clients))
+        return len([name for name in names if name.startswith("Client-") and name != client.id])
+
+
+def test_a_stop_in_the_middle_of_a_fit_is_quick_and_the_next_start_does_it(fragile: FitCluster, tmp_path: Path) -> None:
+    fragile.start(workers=2)
+    rows = 1700
+    lines = [f"{row * 37 % 101},{int((row * 37 % 101 > 50) != (row % 9 == 0))}" for row in range(rows)]
+    (tmp_path / "cards.csv").write_text("\n".join(["amount,risky", *lines]) + "\n")
+    made = penstock("init", "--from-csv", "cards.csv", "--target", "risky", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    settings = {"PENSTOCK_PORT": "0", "PENSTOCK_FIT_BACKEND": fragile.setting}
+    log = LogReader(tmp_path / ".penstock" / "log.db", "cards")
+    first = start("up", cwd=tmp_path, output=tmp_path / "up.txt", **settings)
+    second = None
+    try:
+        wait_for((tmp_path / ".penstock" / "serving.url").exists, "serving's address", 120, first)
+        assert penstock("replay", "--data", "cards.csv", cwd=tmp_path).returncode == 0
+        wait_for(lambda: log.count("examples") >= rows, "all examples", 120, first)
+        for worker in fragile.workers:
+            worker.send_signal(signal.SIGSTOP)
+        assert penstock("retrain", cwd=tmp_path).returncode == 0
+        wait_for(lambda: clients_of(fragile) == 1, "the fit on the cluster", 120, first)
+        asked_s = time.monotonic()
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(timeout=60) == 0, (tmp_path / "up.txt").read_text()
+        took_s = time.monotonic() - asked_s
+        assert "trained" not in [decision["step"] for decision in log.values("decisions")]
+        for worker in fragile.workers:
+            worker.send_signal(signal.SIGCONT)
+        second = start("up", cwd=tmp_path, output=tmp_path / "up.txt", **settings)
+        wait_for(lambda: "trained" in [decision["step"] for decision in log.values("decisions")], "a fit", 120, second)
+    finally:
+        for process in (first, second):
+            if process is not None and process.poll() is None:
+                kill_session(process)
+    assert took_s < 10, took_s
