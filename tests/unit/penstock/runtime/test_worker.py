@@ -30,18 +30,27 @@ class FakeLoop:
         self.closed += 1
 
 
-def stop_after(rounds: int) -> Any:
-    left = iter([False] * rounds + [True] * 10)
+def stop_after(asked: int) -> Any:
+    """True from the question after the first ``asked`` on; it is put before each turn and before each step."""
+    left = iter([False] * asked + [True] * 10)
     return lambda: next(left)
 
 
 def test_loops_take_turns_and_are_all_closed() -> None:
     journal: list[str] = []
     loops: Any = [FakeLoop("a", 3, journal), FakeLoop("b", 2, journal)]
-    run_loops(loops, stop_after(4))
+    run_loops(loops, stop_after(4 * 3))
     assert journal == ["a", "b", "a", "b", "a"]
     assert [loop.closed for loop in loops] == [1, 1]
     assert set(loops[0].waits) == {0.0}
+
+
+def test_a_stop_is_heard_between_two_loops() -> None:
+    journal: list[str] = []
+    loops: Any = [FakeLoop(name, 9, journal) for name in "abc"]
+    run_loops(loops, stop_after(2))
+    assert journal == ["a"]
+    assert [loop.closed for loop in loops] == [1, 1, 1]
 
 
 def test_a_single_loop_waits_in_its_own_poll() -> None:
