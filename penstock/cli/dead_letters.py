@@ -96,7 +96,7 @@ def show(
 @app.command("replay")
 def replay(
     ctx: typer.Context,
-    offsets: Annotated[list[int] | None, typer.Argument(metavar="[OFFSET]...", show_default=False)] = None,
+    offsets: Annotated[list[int] | None, typer.Argument(metavar="OFFSET", show_default=False)] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that did not go back yet.")] = False,
     stage: StageOption = None,
 ) -> None:
