@@ -4,7 +4,7 @@
 
 An asker appends requests on schedule and reads committed answers; broker, asker and the one who answers share the
 machine. The scorer stage (StageLoop on librdkafka, serving an online model of the default tier) and the echo (consume,
-produce the same bytes, commit both in one transaction) take turns: 6 of 10 seconds each (``--quick``: 3 of 5), the
+produce the same bytes, commit both in one transaction) take turns: 6 of 10 seconds each (``--quick``: 3 of 4), the
 first second of each left out. A latency runs from the scheduled moment to the answer. ``vs_echo``: ratios of the
 medians of the turns' p50 and p99; ``ms``: those medians.
 """
@@ -23,7 +23,7 @@ from benchmarks.stream import encoded, open_source, requests
 from penstock.topology import physical_name
 
 PER_SECOND = 300
-SECONDS, QUICK_SECONDS = 10, 5
+SECONDS, QUICK_SECONDS = 10, 4
 ROUNDS, QUICK_ROUNDS = 6, 3
 #: Joining the group and the first batches are over by then.
 JOINING_S = 4.0
