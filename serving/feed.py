@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from penstock.errors import LogError
+from penstock.log.following import Follower
 from penstock.log.port import Log, Record, TopicPartition
-from serving.following import Follower
 
 #: How many of the newest records per partition are held in memory; older ones are read from the log.
 RING_RECORDS = 4096

@@ -10,12 +10,12 @@ import structlog
 from penstock.contract import decoder_for
 from penstock.errors import ContractError, LogError
 from penstock.events import Features, ModelRecord
+from penstock.log.following import Follower
 from penstock.log.port import Record
 from penstock.models.slot import WARM_ROWS, is_older
 from penstock.telemetry import CounterName, GaugeName
 from serving.deps import ServingDeps
 from serving.feed import Feed
-from serving.following import Follower
 
 POLL_S = 0.2
 RETRY_S = 0.5

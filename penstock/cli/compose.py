@@ -9,7 +9,8 @@ from pathlib import Path
 from penstock.clock import Clock
 from penstock.contract import decoder_for
 from penstock.events import Alert, Decision, ModelRecord, encode
-from penstock.log.port import Log, Message, Tail, TopicPartition
+from penstock.log.following import Follower
+from penstock.log.port import Log, Message, Record, TopicPartition
 from penstock.models.artifact import ArtifactStore
 from penstock.models.slot import ServedModels, is_older
 from penstock.models.snapshots import SnapshotPublisher
@@ -46,24 +47,40 @@ class ModelsTail:
         from online.prior import PriorModel
 
         self._system = system
-        self._tail: Tail = system.log.tail(["models"], from_start=True)
+        self._follower = Follower(system.log, {"models": None})
+        self._caught_up = False
+        self._pending: dict[str, ModelRecord] = {}
         self._decode = decoder_for("models", system.pipeline)
         self.served = ServedModels(
             system.artifacts, model_loader(system.pipeline), PriorModel(system.pipeline), self._refused
         )
 
     def follow(self) -> None:
-        """Apply what was announced since the last call; of several records of a slot, the newest only."""
-        newest: dict[str, ModelRecord] = {}
-        while records := self._tail.poll(TAIL_BATCH, 0.0):
-            for record in records:
-                event = self._decode(record.value)
-                if isinstance(event, ModelRecord) and not is_older(event, newest.get(event.slot)):
-                    newest[event.slot] = event
-        for event in newest.values():
-            if self.served.apply(event):
-                self._system.telemetry.count(CounterName.SWAPS, slot=event.slot.split("-")[0], outcome="swapped")
+        """Apply what was announced since the last call; of several records of a slot, the newest only.
+
+        The first call reads all that the topic holds, so that a restart never takes a generation back.
+
+        Raises:
+            LogUnavailableError: call it again; what was read is not lost.
+        """
+        if not self._caught_up:
+            for records in self._follower.history():
+                self._note(records)
+            self._caught_up = True
+        while records := self._follower.poll(0.0):
+            self._note(records)
+        while self._pending:
+            slot = next(iter(self._pending))
+            if self.served.apply(self._pending[slot]):
+                self._system.telemetry.count(CounterName.SWAPS, slot=slot.split("-")[0], outcome="swapped")
+            del self._pending[slot]
         self._system.telemetry.gauge(GaugeName.GENERATION, self.served.serving.generation)
+
+    def _note(self, records: Sequence[Record]) -> None:
+        for record in records:
+            event = self._decode(record.value)
+            if isinstance(event, ModelRecord) and not is_older(event, self._pending.get(event.slot)):
+                self._pending[event.slot] = event
 
     def _refused(self, record: ModelRecord, why: str) -> None:
         system = self._system

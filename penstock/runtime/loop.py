@@ -173,7 +173,7 @@ class StageLoop:
         while self._assigned:
             self._recover(membership, min(self._assigned))
         if self._before_batch is not None:
-            self._before_batch()
+            self._patience.call("what comes before a batch", self._before_batch)
         if not records:
             if self._commits.ended():
                 self._commits.finish()

@@ -2,7 +2,7 @@ import pytest
 
 from penstock.clock import VirtualClock
 from penstock.events import Alert
-from serving.following import CHUNK, Follower
+from penstock.log.following import CHUNK, Follower
 from tests.unit.serving.stand import Stand
 
 
