@@ -27,6 +27,7 @@ from penstock.cli import (
     restore,
     retrain,
     run,
+    topics,
     up,
 )
 from penstock.cli.context import Context
@@ -86,6 +87,7 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(events.app, name="events")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(models.app, name="models")
+app.add_typer(topics.app, name="topics")
 app.command("retrain")(retrain.retrain)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)

@@ -30,6 +30,8 @@ COMMITTED_TIMEOUT_MS = 3000
 class KafkaMembership:
     """See ``Membership``. The group is agreed on the first topic; partition p of the others goes with it.
 
+    A commit may run in another thread while the owner polls, one at a time.
+
     1. The transactional id is taken, which fences a namesake at once and aborts what it left open.
     2. The seat in the group is taken.
     """
@@ -49,6 +51,7 @@ class KafkaMembership:
         self._positions: dict[TopicPartition, int] = {}
         self._unplaced: dict[TopicPartition, int | None] = {}  # None: at what was committed
         self._closed = False
+        self._expulsions = 0
         with ExitStack() as opened:
             watchdog = Watchdog()
             opened.callback(watchdog.close)
@@ -145,9 +148,9 @@ class KafkaMembership:
             raise FencedError(self._group, min(self._owned, default=-1)) from error
 
     def _check_owned(self, offsets: Mapping[TopicPartition, int]) -> None:
-        expelled = self._seat.expelled()
+        expelled = self._seat.expulsions != self._expulsions
         for partition in offsets:
-            if partition.partition not in self._owned or partition.partition in expelled:
+            if expelled or partition.partition not in self._owned:
                 raise FencedError(self._group, partition.partition)
 
     def _follow_changes(self) -> None:
@@ -163,6 +166,7 @@ class KafkaMembership:
             gone = sorted(set(change.partitions) & self._owned)
             if change.kind == "lost":
                 self._owned.difference_update(gone)
+                self._expulsions += 1
             if gone:
                 self._on_revoked(gone)
             self._owned.difference_update(gone)

@@ -54,6 +54,7 @@ class Seat:
         self._changes: list[Change] = []
         self._to_release = False
         self._stopping = False
+        self.expulsions = 0  # how often all partitions were lost; counted before the seat joins again
         self._failure: LogError | None = None
         self._heard_of = self._looked = time.monotonic()
         self._assignor = CooperativeStickyAssignor()
@@ -87,11 +88,6 @@ class Seat:
         with self._changed:
             self._to_release = False
             self._changed.notify_all()
-
-    def expelled(self) -> frozenset[int]:
-        """Partitions that were lost, and whose loss was not taken yet."""
-        with self._changed:
-            return frozenset(p for change in self._changes if change.kind == "lost" for p in change.partitions)
 
     def wait_for_change(self, timeout_s: float) -> None:
         """Return when there is something to take, or after ``timeout_s``."""
@@ -129,6 +125,7 @@ class Seat:
         with self._changed:
             self._changes.append(Change(kind, tuple(sorted(where.partition for where in partitions))))
             self._to_release = self._to_release or kind == "revoked"
+            self.expulsions += kind == "lost"
             self._changed.notify_all()
         if kind == "lost":
             self._assignor.member_assignment = None  # or the next join would claim what others own by now
