@@ -101,6 +101,21 @@ def _ingress(recorded: Recorded, sent: Sequence[Sent]) -> Iterator[Finding]:
         there = Counter((one.key, one.value) for records in recorded[topic].values() for one in records)
         yield Finding("missing", (expected - there).total(), f"acknowledged {topic}")
         yield Finding("wrong", len(there.keys() - expected.keys()), f"{topic} that nobody sent")
+        if there == expected:
+            yield Finding(
+                "wrong",
+                _out_of_order(recorded[topic], [one for one in sent if one.topic == topic]),
+                f"{topic} in another order than acknowledged",
+            )
+
+
+def _out_of_order(partitions: Mapping[int, list[Stored]], sent: Sequence[Sent]) -> int:
+    """In how many partitions the records do not lie as one producer sent them."""
+    home = {one.key: partition for partition, records in partitions.items() for one in records}
+    expected: dict[int, list[bytes]] = {partition: [] for partition in partitions}
+    for one in sent:
+        expected[home[one.key]].append(one.value)
+    return sum([one.value for one in records] != expected[partition] for partition, records in partitions.items())
 
 
 def _predictions(recorded: Recorded, poison: set[tuple[str, bytes]]) -> Iterator[Finding]:

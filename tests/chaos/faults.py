@@ -210,12 +210,16 @@ def bad_weather(scene: Scene, rng: random.Random) -> Told:
 
 def damaged_checkpoint(scene: Scene, rng: random.Random) -> Told:
     """Row 18: a process is killed, checkpoints of one of its stages are spoilt, and it starts again."""
-    stage = rng.choice(STATEFUL)
+    how = rng.choice(("truncated", "flipped", "emptied", "deleted", "all deleted"))
+    return damaged(scene, rng, rng.choice(STATEFUL), how)
+
+
+def damaged(scene: Scene, rng: random.Random, stage: str, how: str) -> Told:
+    """The same, for one stage and one way."""
     victims = workers_of(scene, stage)
     for worker in victims:
         worker.let_go()
     folder = scene.data / scene.pipeline.name / "checkpoints" / stage
-    how = rng.choice(("truncated", "flipped", "emptied", "deleted", "all deleted"))
     spoilt = 0
     for partition in sorted(folder.glob("*")):
         found = sorted(partition.glob("*.checkpoint"), reverse=True)

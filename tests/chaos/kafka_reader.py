@@ -21,17 +21,17 @@ class KafkaReader:
     def __init__(self, bootstrap: str, pipeline: str, groups: Sequence[str]) -> None:
         self._prefix, self._suffix, self._groups = f"{pipeline}.", ".v1", groups
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": f"{pipeline}.checker",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "error",
-                "log_level": 0,
-            }
-        )
+        self._settings = {
+            "bootstrap.servers": bootstrap,
+            "group.id": f"{pipeline}.checker",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+            "reconnect.backoff.max.ms": 1000,
+            "log_level": 0,
+        }
+        self._consumer = Consumer(self._settings)
         self._held: Recorded = {}
         self._next: dict[tuple[str, int], int] = {}
 
@@ -116,8 +116,9 @@ class KafkaReader:
             try:
                 topics = self._consumer.list_topics(timeout=10).topics
                 break
-            except KafkaException:
-                pass
+            except KafkaException:  # a client may take long to find back to a broker that was away: take another
+                self._consumer.close()
+                self._consumer = Consumer(self._settings)
             assert time.monotonic() < deadline, "the broker does not list its topics"
             time.sleep(0.2)
         found = [(name, number) for name, topic in topics.items() for number in topic.partitions]

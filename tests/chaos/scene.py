@@ -73,13 +73,11 @@ FULL = Cast(
         "decider": ("incidents", "retrainer"),
     }
 )
-SMALL = Cast({"scorer": ("scorer", "monitor", "incidents"), "learner": ("joiner", "learner")})
-NO_RETRAINING = Cast(
+SHORT = Cast(
     {
         "scorer-a": ("scorer", "monitor", "incidents"),
         "scorer-b": ("scorer",),
-        "learner-a": ("joiner", "learner"),
-        "learner-b": ("learner",),
+        "learner-b": ("joiner", "learner"),
     }
 )
 
@@ -100,6 +98,7 @@ class Scene:
         self.workers = {name: self.worker(name, roles) for name, roles in cast.workers.items()}
         self._over, self._enough = threading.Event(), threading.Event()
         self._tending = threading.Thread(target=self._tend, daemon=True)
+        self._sender = threading.Lock()
         self._sending: threading.Thread | None = None
         self._failed: list[BaseException] = []
 
@@ -125,14 +124,6 @@ class Scene:
     def create_topics(self) -> None:
         """`penstock topics create`."""
         made = self.command("topics", "create")
-        if "No such command" in made.stderr:  # TEMPORARY
-            from penstock.log.kafka_options import KafkaOptions
-            from penstock.log.kafka_topics import ensure_topics
-            from penstock.log.open import topic_configs
-
-            options = KafkaOptions(bootstrap=self.log.broker.bootstrap, pipeline=self.pipeline.name)
-            ensure_topics(options, topic_configs(self.pipeline.partitions))
-            return
         assert made.returncode == 0, made.stderr
 
     def command(self, *arguments: str, timeout_s: float = 120.0):
@@ -145,13 +136,14 @@ class Scene:
         batch = max(1, int(per_s / 20)) if per_s else 200
         began = time.monotonic()
         for at in range(0, len(records), batch):
-            if self._enough.is_set():
+            if per_s and self._enough.is_set():
                 return
             if per_s:
                 time.sleep(max(0.0, began + at / per_s - time.monotonic()))
             part = records[at : at + batch]
-            self.log.send(part)
-            self.sent += part
+            with self._sender:  # so that `sent` has the order in which they were acknowledged
+                self.log.send(part)
+                self.sent += part
 
     def send_along(self, records: Sequence[Sent], per_s: float) -> None:
         """Send ``records`` in a thread while other things happen."""

@@ -62,11 +62,14 @@ class _Due(NamedTuple):
     sent: Sent
 
 
-def workload(seed: int, requests: int, shares: Shares = ORDINARY, *, timeless: bool = False) -> list[Sent]:
-    """What is sent, in order. ``timeless``: without event times, so that append times count."""
+def workload(
+    seed: int, requests: int, shares: Shares = ORDINARY, *, first_row: int = 0, timeless: bool = False
+) -> list[Sent]:
+    """What is sent, in order; its time begins with ``first_row``. ``timeless``: without event
+    times, so that append times count."""
     rng = random.Random(seed)
     due: list[_Due] = []
-    for row, (features, outcome) in enumerate(_rows(requests, seed)):
+    for row, (features, outcome) in enumerate(_rows(requests, seed), first_row):
         id_ = f"{seed}-{row}"
         due += [_Due(at, rng.random(), sent) for at, sent in _of_row(rng, row, id_, features, outcome, shares)]
     records = [one.sent for one in sorted(due, key=lambda one: one[:2])]
