@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from penstock.cli.backup_format import STORES
-from penstock.errors import ArtifactError, DependencyError, UnknownTopicError
+from penstock.errors import ArtifactError, DependencyError, UnknownTopicError, UsageError
 from penstock.events import ModelRecord
 from penstock.log.embedded_records import Catalog, bounds_of, read_records
 from penstock.log.open import FILE_NAME, bootstrap_of
@@ -24,11 +24,19 @@ _models = msgspec.json.Decoder(ModelRecord)
 
 
 def log_file(settings: Settings) -> Path | None:
-    """The file of the embedded log; None where the log is Kafka's."""
+    """The file of the embedded log; None where the log is Kafka's.
+
+    Raises:
+        UsageError: the URL names neither (`penstock.log.open.open_log` says which there are).
+    """
     if bootstrap_of(settings.log) is not None:
         return None
+    if settings.log == "embedded":
+        return settings.data_dir / FILE_NAME
     parts = urlsplit(settings.log)
-    return Path(unquote(parts.path)) if parts.scheme == "embedded" else settings.data_dir / FILE_NAME
+    if parts.scheme != "embedded" or parts.netloc or parts.path in ("", "/"):
+        raise UsageError(f"log {settings.log!r}: not understood; use `embedded` or `embedded:///path/to/file.db`")
+    return Path(unquote(parts.path))
 
 
 def blobs_of(settings: Settings, pipeline: str, store: str) -> BlobFolder:

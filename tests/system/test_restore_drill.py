@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from penstock.clock import SystemClock
+from penstock.log.embedded import EmbeddedLog
+from penstock.models.artifact import ArtifactRef
+from penstock.models.registry import MlflowRegistry, Registration
 from penstock.spec import load_pipeline
 from tests.system.folding import check_folds
 from tests.system.log_reader import LogReader, missing_and_double
@@ -113,3 +117,38 @@ def members(data):
         return connection.execute("SELECT count(*) FROM members WHERE name LIKE '%learner%'").fetchone()[0]
     finally:
         connection.close()
+
+
+def registration(number):
+    artifact = ArtifactRef(f"ab/{number}", "d" * 64, "s" * 64, 3)
+    return Registration(f"run-{number}", f"v{number}", artifact, {"a": "1"}, {"m": 0.5}, {"trigger": "drift"})
+
+
+def test_the_registry_moves_with_the_installation(tmp_path):
+    pytest.importorskip("mlflow")
+    before, after = tmp_path / "before", tmp_path / "after"
+    registry_in(before).register(registration(1))
+    for arguments in (
+        ("backup", "b.tar.gz", "--with-key", "--log", f"embedded://{log_in(tmp_path)}", "--data-dir", "before"),
+        ("restore", "b.tar.gz", "--log", f"embedded://{tmp_path / 'log2.db'}", "--data-dir", "after"),
+    ):
+        finished = penstock(*arguments, cwd=tmp_path)
+        assert finished.returncode == 0, finished.stderr
+    shutil.rmtree(before)
+    registry = registry_in(after)
+    assert [version.version for version in registry.versions()] == ["v1"]
+    registry.set_alias("champion", "v1")
+    registry.register(registration(2))
+    assert [version.aliases for version in registry.versions()] == [("champion",), ()]
+    assert len(list((after / "mlflow-artifacts").rglob("lineage.json"))) == 2
+    assert not before.exists()
+
+
+def registry_in(folder):
+    return MlflowRegistry(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "mlflow-artifacts"), "credit")
+
+
+def log_in(folder):
+    log = EmbeddedLog(folder / "log1.db", "credit", SystemClock())
+    log.close()
+    return folder / "log1.db"

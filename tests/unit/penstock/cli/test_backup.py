@@ -235,6 +235,12 @@ def test_a_model_that_is_not_whole_is_said_and_leaves_no_file(installed, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+def test_a_log_that_is_none_is_bad_usage(installed, tmp_path, capsys):
+    for url in ("carrier-pigeon://loft", "embedded://"):
+        code, _, error = command(capsys, "--data-dir", installed.data, "--log", url, "backup", tmp_path / "b.tar.gz")
+        assert (code, error.count("\n")) == (2, 1)
+
+
 def test_an_empty_folder_is_nothing_to_back_up(tmp_path, capsys):
     assert command(capsys, "--data-dir", tmp_path / "none", "backup", tmp_path / "b.tar.gz")[0] == 2
 
