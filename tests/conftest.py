@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,25 @@ from tests.broker.shared import Kafka, lease
 ACCEPTED = ("PENSTOCK_DATASETS_DIR",)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """kafka-python reads its schemas in a way that Python 3.11 warns of and later versions do not."""
+    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[Kafka]:
     """A Kafka broker that all tests of the run share (``.bootstrap``): name your pipeline uniquely, never stop it."""
     root = tmp_path_factory.getbasetemp()
-    try:
-        with lease((root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "kafka") as broker:
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "kafka"
+    with ExitStack() as stack:
+        try:
+            broker = stack.enter_context(lease(folder))
+        except NoBrokerError as error:
+            lacking = str(error)
+        else:
             yield broker
-    except NoBrokerError as error:
-        no_kafka(error)
+            return
+    no_kafka(lacking)
 
 
 @pytest.fixture

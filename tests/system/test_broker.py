@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker.java import JavaBroker, answers
+from tests.broker.jars import java_version
+from tests.broker.java import JavaBroker, answers, free_port
 from tests.broker.shared import Kafka
 
 ROOT = Path(__file__).parents[2]
@@ -110,3 +111,34 @@ def test_a_broker_dies_with_the_process_that_started_it(own_broker: Callable[[],
     starter.kill()
     starter.communicate()
     wait_until(lambda: not answers(bootstrap))
+
+
+def test_a_person_gets_a_broker_that_ends_with_ctrl_c(own_broker: Callable[[], JavaBroker], tmp_path: Path) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.broker"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KAFKA_PORT": str(port)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert f"localhost:{port}" in process.stdout.readline()
+    assert answers(f"localhost:{port}")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=40)
+    assert process.returncode == 0
+    assert not answers(f"localhost:{port}")
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ('openjdk version "17.0.15" 2025-04-15', 17),
+        ('java version "1.8.0_402"', 1),
+        ('openjdk version "21" 2023-09-19', 21),
+        ("", 0),
+    ],
+)
+def test_the_version_of_java_is_read(said: str, version: int) -> None:
+    assert java_version(said) == version
