@@ -52,6 +52,7 @@ class LibrdkafkaMembership:
         self._on_assigned, self._on_revoked = on_assigned, on_revoked
         self._names = {catalog.physical(topic): topic for topic in seat.topics}
         self._first_topic = catalog.physical(seat.topics[0])
+        self._unknown_topics = [catalog.physical(topic) for topic in seat.topics[1:]]
         self._shelves = Shelves(self._names)
         self._complaints = Complaints()
         self._owned: set[int] = set()
@@ -170,6 +171,8 @@ class LibrdkafkaMembership:
 
     def _assigned(self, consumer: Consumer, partitions: list[confluent_kafka.TopicPartition]) -> None:
         consumer.incremental_assign([])  # what is read, and from where, is settled after this callback
+        if self._closed:  # a consumer that is closing answers no question any more: it would hang
+            return
         self._member_id = consumer.memberid()
         self._given += [partition.partition for partition in partitions]
 
@@ -223,6 +226,7 @@ class LibrdkafkaMembership:
         given, self._given = sorted(self._given), []
         if given:
             self._owned.update(given)
+            self._find_leaders()
             self._starts |= {TopicPartition(topic, n): None for n in given for topic in self._seat.topics}
             self._on_assigned(given)
         unknown = [partition for partition, offset in self._starts.items() if offset is None]
@@ -236,6 +240,15 @@ class LibrdkafkaMembership:
         for partition, offset in sought.items():
             self._check_range(partition, offset)
         self._start(sought)
+
+    def _find_leaders(self) -> None:
+        """The client knows the first topic's; it would look for the others' in its own time, up to a second."""
+        others, self._unknown_topics = self._unknown_topics, []
+        try:
+            for topic in others:
+                self._consumer.list_topics(topic, POSITION_TIMEOUT_S)
+        except KafkaException as exception:
+            _log.debug("the client has to find the leaders itself", why=str(error_of(exception)))
 
     def _start(self, offsets: Mapping[TopicPartition, int]) -> None:
         self._stop(self._fetching.intersection(offsets))
