@@ -77,10 +77,7 @@ class Appender:
             self._held_bytes = held
 
     def _open(self) -> KafkaProducer:
-        config = producer_config(self._options) | {
-            "linger_ms": LINGER_MS,
-            "delivery_timeout_ms": self._options.delivery_timeout_ms,
-        }
+        config = producer_config(self._options, self._options.delivery_timeout_ms, LINGER_MS)
         return open_client(self._options, KafkaProducer, config)
 
     def _replace(self, failed: KafkaProducer) -> None:

@@ -28,9 +28,13 @@ def log_error(options: KafkaOptions, what: str, error: Exception) -> LogError:
 
 
 def is_retriable(error: BaseException | None) -> bool:
-    """Whether the same call may succeed later. A client that is being closed or has lost its loop may, when anew."""
+    """Whether the same call may succeed later; also what a client says that another thread has given up."""
     return bool(getattr(error, "retriable", False)) or isinstance(
-        error, OSError | kafka_errors.UnknownBrokerIdError | kafka_errors.BrokerNotAvailableError
+        error,
+        OSError
+        | kafka_errors.UnknownBrokerIdError
+        | kafka_errors.BrokerNotAvailableError
+        | kafka_errors.IllegalStateError,
     )
 
 

@@ -154,9 +154,13 @@ def end_producer(producer: KafkaProducer) -> None:
     producer._closed = True
 
 
-def producer_config(options: KafkaOptions) -> dict[str, Any]:
+def producer_config(options: KafkaOptions, delivery_timeout_ms: int, linger_ms: int) -> dict[str, Any]:
     """What the producers of transactions and of plain appends have in common."""
     return client_config(options) | {
+        "delivery_timeout_ms": delivery_timeout_ms,
+        "linger_ms": linger_ms,
+        # the client insists on time for one request at least
+        "request_timeout_ms": min(options.request_timeout_ms, delivery_timeout_ms - linger_ms),
         "acks": "all",
         "enable_idempotence": True,
         "batch_size": BATCH_BYTES,
@@ -168,10 +172,9 @@ def producer_config(options: KafkaOptions) -> dict[str, Any]:
 
 
 def _config(options: KafkaOptions, transactional_id: str) -> dict[str, Any]:
-    return producer_config(options) | {
+    return producer_config(options, options.transaction_timeout_ms, linger_ms=0) | {
         "transactional_id": transactional_id,
         "transaction_timeout_ms": options.transaction_timeout_ms,
-        "delivery_timeout_ms": max(options.transaction_timeout_ms, options.request_timeout_ms),
     }
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
@@ -23,6 +24,8 @@ from penstock.log.kafka_admin import open_client
 from penstock.log.kafka_cluster import Cluster
 from penstock.log.kafka_config import client_config
 from penstock.log.kafka_errors import is_retriable, log_error
+
+_log = structlog.get_logger()
 
 POLL_MS = 100
 RETRY_PAUSE_S = 0.1
@@ -117,8 +120,12 @@ class Seat:
         self._thread.join()
         member_id = self.consumer.group_metadata().member_id
         self.consumer.close(autocommit=False, timeout_ms=1000)
-        if member_id and not isinstance(self._failure, FencedError):
+        if not member_id or isinstance(self._failure, FencedError):
+            return
+        try:
             self._cluster.remove_member(self.group, self.member, member_id)
+        except LogError as error:
+            _log.warning("could not leave the group; others take over after the session timeout", why=str(error))
 
     def record(self, kind: str, partitions: Sequence[KafkaPartition]) -> None:
         """Called by the listener, in the client's thread."""
