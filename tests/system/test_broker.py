@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.broker import jars
 from tests.broker.jars import java_version
 from tests.broker.java import JavaBroker, answers, free_port
 from tests.broker.shared import Kafka
@@ -142,3 +143,32 @@ def test_a_person_gets_a_broker_that_ends_with_ctrl_c(own_broker: Callable[[], J
 )
 def test_the_version_of_java_is_read(said: str, version: int) -> None:
     assert java_version(said) == version
+
+
+MVN = """#!/bin/sh
+echo try >> "$0.tries"
+[ "$(wc -l < "$0.tries")" -ge {needed} ] || {{ echo "[ERROR] no route to the repository"; exit 1; }}
+for last in "$@"; do :; done
+mkdir -p "${{last#-DoutputDirectory=}}"
+"""
+
+
+@pytest.mark.parametrize(("needed", "had"), [(2, True), (9, False)])
+def test_jars_are_fetched_again_when_a_download_fails(
+    needed: int, had: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mvn = tmp_path / "bin" / "mvn"
+    mvn.parent.mkdir()
+    mvn.write_text(MVN.format(needed=needed))
+    mvn.chmod(0o755)
+    monkeypatch.setenv("PATH", str(mvn.parent), prepend=":")
+    monkeypatch.setenv("PENSTOCK_KAFKA_JARS", str(tmp_path / "jars"))
+    monkeypatch.setattr(jars, "TRIES_S", (0.0, 0.0, 0.0))
+    if had:
+        assert (jars.jars() / "complete").is_file()
+        assert jars.jars() == tmp_path / "jars"
+        assert (tmp_path / "bin" / "mvn.tries").read_text() == "try\n" * 2
+    else:
+        with pytest.raises(jars.NoBrokerError, match="no route to the repository"):
+            jars.jars()
+        assert [path.name for path in tmp_path.iterdir()] == ["bin"]
