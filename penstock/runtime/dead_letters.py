@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from pathlib import PurePath
 from typing import NamedTuple
 
 from penstock.errors import ContractError
@@ -80,6 +79,8 @@ def read_dead_letter(record: Record) -> DeadLetter:
 
 def _stacktrace(error: ContractError) -> str:
     """Innermost call first. File names without folders: where the program is installed is nobody's business."""
-    frames = reversed(traceback.extract_tb(error.__traceback__))
-    calls = [f"\tat {frame.name}({PurePath(frame.filename).name}:{frame.lineno})" for frame in frames]
-    return "\n".join([f"{type(error).__name__}: {error}", *calls])
+    calls = [
+        f"\tat {frame.f_code.co_name}({frame.f_code.co_filename.rpartition('/')[2]}:{line})"
+        for frame, line in traceback.walk_tb(error.__traceback__)  # not extract_tb, which reads the source files
+    ]
+    return "\n".join([f"{type(error).__name__}: {error}", *reversed(calls)])
