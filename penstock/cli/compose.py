@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,9 +123,17 @@ def unobserved(_: str) -> None:
 
 
 def make_loop(
-    role: str, system: System, member: str, options: LoopOptions, reached: Callable[[str], None] = unobserved
+    role: str,
+    system: System,
+    member: str,
+    options: LoopOptions,
+    reached: Callable[[str], None] = unobserved,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> StageLoop:
-    """The loop that runs the stream stage ``role``; ``reached`` hears the loop's kill points."""
+    """The loop that runs the stream stage ``role``; ``reached`` hears the loop's kill points.
+
+    ``sleep`` is how it waits for a log that is away: it may raise to end the wait.
+    """
     models = ModelsTail(system) if role == "scorer" else None
     return StageLoop(
         STAGES[role],
@@ -139,6 +148,7 @@ def make_loop(
         commits=system.commits(),
         before_batch=models.follow if models else None,
         reached=reached,
+        sleep=sleep,
     )
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,8 @@ from penstock.cli.instance import member_names
 from penstock.cli.stopping import stopped_by_signals
 from penstock.clock import SystemClock
 from penstock.errors import RegistryError, UsageError
+from penstock.log.open import bootstrap_of
+from penstock.runtime.collector import calm_collector
 from penstock.runtime.loop import LoopOptions
 from penstock.runtime.patience import Patience
 from penstock.runtime.worker import run_loops
@@ -30,6 +33,8 @@ logger = structlog.get_logger()
 
 ROLES = (*STREAM_ROLES, "serving")
 EFFECTS_EVERY_S = 0.2
+#: How long a running role waits for brokers that are away, before it ends with 3. A disk has less excuse.
+KAFKA_PATIENCE_S = 900.0
 #: A fit must never slow serving: the retrainer's process yields to everything else.
 RETRAINER_NICENESS = 10
 #: A child that is started again while the log is away waits for it as long as it would have waited had it lived.
@@ -59,8 +64,10 @@ def run(
     stop = threading.Event()
     if follow_parent:
         _stop_with_parent(stop)
-    options = LoopOptions(on_mismatch="rebuild" if rebuild else "new-epoch" if new_epoch else "stop")
     pipeline, settings = context.pipeline(), context.settings
+    options = LoopOptions(on_mismatch="rebuild" if rebuild else "new-epoch" if new_epoch else "stop")
+    if bootstrap_of(settings.log) is not None:
+        options = replace(options, patience_s=KAFKA_PATIENCE_S)
     stream = [role for role in roles if role in STREAM_ROLES]
     with ExitStack() as held:
         held.enter_context(stopped_by_signals(stop))
@@ -102,7 +109,7 @@ def run_roles(
     effects = None
     threads = []
     loops = {
-        role: make_loop(role, system, member, options, kill_points_for(role, os.environ))
+        role: make_loop(role, system, member, options, kill_points_for(role, os.environ), partial(_pause, stop))
         for role, member in members.items()
     }
     if "retrainer" in loops:
@@ -110,6 +117,7 @@ def run_roles(
             os.nice(RETRAINER_NICENESS)
         decides = partial(loops["retrainer"].holds, 0)
         effects = _guarded("effects", lambda: _run_effects(context, system, decides, stop), failures, stop)
+    calm_collector()
     logger.info("started", roles=" ".join(roles), pipeline=system.pipeline.name, pid=os.getpid(), **members)
     if "serving" in roles:
         if loops:
