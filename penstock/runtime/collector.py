@@ -13,8 +13,8 @@ def calm_collector() -> None:
     """Let the collector of cycles leave alone what is there now, and look at new objects less often.
 
     A batch of 4,000 records holds some 40,000 objects that reference counting frees at its end. With the default
-    the collector looks at them again and again: 12 of 20 µs per record of a scorer, measured. Call it once a process has
-    imported and made what it needs. Cycles are still found, later.
+    the collector looks at them again and again: 12 of 20 µs per record of a scorer, measured. Call it once a process
+    has imported and made what it needs. Cycles are still found, later.
     """
     gc.collect()
     gc.freeze()
