@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError
 from kafka.net.compat import KafkaNetClient
 
 from penstock.errors import LogError, LogUnavailableError
@@ -22,6 +22,8 @@ _T = TypeVar("_T")
 #: A new cluster creates its internal topics at the first question about a group, and refuses it meanwhile.
 SETTLE_TIMEOUT_S = 8.0
 SETTLE_PAUSE_S = 0.1
+#: A lost connection is made anew within the longest back-off, or not soon.
+RECONNECT_TIMEOUT_S = 1.5
 
 
 @contextmanager
@@ -64,13 +66,15 @@ def open_client(options: KafkaOptions, client: Callable[..., _T], config: dict[s
 
 
 def until_settled(call: Callable[[], _T]) -> _T:
-    """The result of ``call``, repeated while it raises retriable errors of kafka-python, for `SETTLE_TIMEOUT_S`."""
-    deadline = time.monotonic() + SETTLE_TIMEOUT_S
+    """The result of ``call``, repeated for some seconds while it raises retriable errors of kafka-python."""
+    start = time.monotonic()
     while True:
         try:
             return call()
         except KafkaError as error:
-            if not is_retriable(error) or time.monotonic() > deadline:
+            lost = isinstance(error, KafkaConnectionError | NodeNotReadyError)
+            limit_s = RECONNECT_TIMEOUT_S if lost else SETTLE_TIMEOUT_S
+            if not is_retriable(error) or time.monotonic() - start > limit_s:
                 raise
         time.sleep(SETTLE_PAUSE_S)
 
