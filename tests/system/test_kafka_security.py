@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from structlog.testing import capture_logs
 
 from penstock.clock import SystemClock
 from penstock.errors import LogError
@@ -129,7 +130,7 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(scope="module")
 def refusals(secure: Listeners, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """What a command says to each wrong setting. They wait most of the time: three at once."""
+    """What a command says to each wrong setting. They wait most of the time: five at once."""
     folder = tmp_path_factory.mktemp("refusals")
     known = {
         "other": str(Authority(folder / "other", "other").ca_file),
@@ -143,7 +144,7 @@ def refusals(secure: Listeners, tmp_path_factory: pytest.TempPathFactory) -> dic
         done = command(folder, settings(secure, "auto", **changes))
         return Outcome(done, time.monotonic() - begun)
 
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(5) as pool:
         return dict(zip(WRONG, pool.map(run, WRONG), strict=True))
 
 
@@ -190,9 +191,13 @@ OPERATIONS: dict[str, Callable[[Log], object]] = {
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_every_operation_says_so_when_the_password_is_wrong(secure: Listeners, client: KafkaClient) -> None:
+def test_every_operation_says_so_when_the_password_is_wrong(
+    secure: Listeners, client: KafkaClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+
     def refusal(name: str) -> tuple[str, float]:
-        log = opened(with_password(secure, "wrong"), secure.sasl, client, "credit")
+        log = opened(with_password(secure, f"{PASSWORD}-not"), secure.sasl, client, "credit")
         begun = time.monotonic()
         try:
             with pytest.raises(LogError) as caught:
@@ -201,8 +206,10 @@ def test_every_operation_says_so_when_the_password_is_wrong(secure: Listeners, c
             log.close()
         return str(caught.value), time.monotonic() - begun
 
-    with ThreadPoolExecutor(len(OPERATIONS)) as pool:
+    with capture_logs() as logged, ThreadPoolExecutor(len(OPERATIONS)) as pool:
         for said, took_s in pool.map(refusal, OPERATIONS):
             assert "credentials" in said
             assert secure.username in said
             assert took_s < DEADLINE_S
+            assert PASSWORD not in said
+    assert PASSWORD not in str(logged) + caplog.text
