@@ -20,6 +20,7 @@ from penstock.log.port import Log
 from penstock.models.artifact import MemoryArtifacts
 from penstock.models.slot import ServedModels
 from penstock.runtime.checkpoint import DirectoryCheckpoints
+from penstock.runtime.collector import calm_collector
 from penstock.runtime.commits import BackgroundCommits
 from penstock.runtime.loop import LoopOptions, StageLoop
 from penstock.runtime.stage import Stage
@@ -66,6 +67,7 @@ def new_loop(
         stage.process = timed  # type: ignore[method-assign]
         return stage
 
+    calm_collector()
     return StageLoop(
         replace(STAGES[role], name=f"{role}-{run}"),
         spec(pipeline),

@@ -16,6 +16,7 @@ from penstock.log.librdkafka import LibrdkafkaLog
 from penstock.models.artifact import DirectoryArtifacts
 from penstock.models.snapshots import BudgetedSnapshots
 from penstock.runtime.checkpoint import DirectoryCheckpoints
+from penstock.runtime.collector import calm_collector
 from penstock.runtime.commits import BackgroundCommits
 from penstock.runtime.loop import LoopOptions, StageLoop
 from penstock.telemetry import Telemetry
@@ -39,6 +40,7 @@ def open_loops(bootstrap: str, pipeline: str, roles: Sequence[str]) -> None:
         Telemetry(),
         BackgroundCommits,
     )
+    calm_collector()
     _loops.extend(make_loop(role, system, f"{role}-0", LoopOptions()) for role in roles)
 
 
