@@ -28,6 +28,7 @@ from penstock.log.kafka_errors import is_retriable, log_error
 _log = structlog.get_logger()
 
 POLL_MS = 100
+HEARTBEAT_MOST_MS = 1000
 RETRY_PAUSE_S = 0.1
 
 
@@ -217,7 +218,8 @@ def _config(cluster: Cluster, group: str, member: str) -> dict[str, Any]:
         "auto_offset_reset": "none",
         "allow_auto_create_topics": False,
         "session_timeout_ms": options.session_timeout_ms,
-        "heartbeat_interval_ms": options.heartbeat_interval_ms,
+        # the answer to a heartbeat is how a member learns of a rebalance, and so how long a hand-over takes
+        "heartbeat_interval_ms": min(options.heartbeat_interval_ms, HEARTBEAT_MOST_MS),
         "max_poll_interval_ms": options.max_poll_interval_ms,
         "metrics_enabled": False,
     }
