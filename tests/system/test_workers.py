@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import sqlite3
 import subprocess
@@ -15,24 +14,16 @@ from pathlib import Path
 import pytest
 
 from penstock.clock import SystemClock
-from penstock.events import Example, Prediction, encode
 from penstock.log.embedded import EmbeddedLog
 from penstock.log.open import topic_configs
-from penstock.log.port import Message, TopicPartition
+from penstock.log.port import TopicPartition
 from penstock.models.artifact import Signer, signing_key
 from penstock.runtime.checkpoint import DirectoryCheckpoints
+from tests.system.labelled import labelled, spec
 from tests.system.processes import penstock, start, wait_for
 
 pytestmark = pytest.mark.system
 
-SPEC = """
-from penstock.spec import Numeric, Pipeline
-
-PIPELINE = Pipeline(
-    name="cards", task="binary", target="y", classes=("0", "1"),
-    features=(Numeric("x"), Numeric("z")), partitions={partitions},
-)
-"""
 #: A member of the embedded log that is not heard of for so long is dead; and what a loaded machine may add.
 SESSION_TIMEOUT_S, SLACK_S = 10.0, 10.0
 GROUP = "cards.cards.learner"
@@ -45,7 +36,7 @@ class Site:
         self.folder = folder
         self.data = folder / "data"
         self.log_file = self.data / "log.db"
-        (folder / "cards.py").write_text(SPEC.format(partitions=partitions))
+        (folder / "cards.py").write_text(spec("cards", partitions))
         self.data.mkdir(parents=True)
         self.log = EmbeddedLog(self.log_file, "cards", SystemClock())
         self.log.ensure_topics(topic_configs(partitions))
@@ -64,23 +55,7 @@ class Site:
 
     def feed(self, partition: int, rows: int) -> int:
         """Append ``rows`` labelled examples; the partition's end."""
-        rng = random.Random(rows)
-        messages = []
-        for row in range(rows):
-            x = rng.gauss(0, 1)
-            prediction = Prediction(
-                id=f"{partition}-{row}-{rng.random()}",
-                entity="e",
-                event_time_ms=row,
-                features={"x": x, "z": rng.gauss(0, 1)},
-                version="online",
-                generation=0,
-                decision="1",
-                score=0.5,
-            )
-            example = Example(id=prediction.id, prediction=prediction, value=str(int(x > 0)), label_time_ms=row)
-            messages.append(Message("examples", b"e", encode(example), partition))
-        self.log.append(messages)
+        self.log.append(labelled(partition, rows))
         return self.log.bounds(TopicPartition("examples", partition)).end
 
     def committed(self, partition: int) -> int:
