@@ -112,10 +112,12 @@ def _healthy(up: Up) -> bool:
         return False
 
 
-def _tail(up: Up, topic: str) -> list[dict[str, Any]]:
-    done = penstock("--pipeline", str(up.pipeline), "events", "tail", topic, cwd=up.folder, **up.environment)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line)["value"] for line in done.stdout.splitlines()]
+def _follow(up: Up, topic: str) -> Path:
+    """The file that a topic's records are written to as they come, until the processes of `up` end."""
+    arguments = ["--pipeline", str(up.pipeline), "events", "tail", topic, "--follow"]
+    output = up.folder / f"{topic}.out"
+    up.processes[f"tail of {topic}"] = start(*arguments, cwd=up.folder, output=output, **up.environment)
+    return output
 
 
 def test_a_request_is_answered_and_its_label_becomes_an_example(up: Up) -> None:
@@ -125,7 +127,8 @@ def test_a_request_is_answered_and_its_label_becomes_an_example(up: Up) -> None:
         assert status == 200
         assert 0 <= answer["score"] <= 1
         assert _post(f"{up.url}/v1/labels", {"id": "first", "value": "1"})[0] == 202
-        wait_for(lambda: "first" in [example["id"] for example in _tail(up, "examples")], "the example", 60)
+        examples = _follow(up, "examples")
+        wait_for(lambda: '"id":"first"' in examples.read_text(), "the example", START_TIMEOUT_S)
     except AssertionError as error:
         raise AssertionError(f"{error}\n{up.said()}") from error
     ended = {name: process.returncode for name, process in up.processes.items() if process.poll() is not None}
