@@ -16,13 +16,13 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from penstock.errors import LogError, UnknownTopicError
 from penstock.log.kafka_options import KafkaOptions
 from penstock.log.librdkafka_config import client_config
-from penstock.log.librdkafka_errors import Complaints, error_of, log_error, passes
+from penstock.log.librdkafka_errors import OUTDATED, Complaints, error_of, log_error, passes
 from penstock.log.partitioner import partition_for
 from penstock.log.port import Bounds, Message, TopicPartition
 from penstock.topology import physical_name
 
 _T = TypeVar("_T")
-_PAUSE_S = 0.02
+_PAUSE_S = 0.05
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -144,6 +144,8 @@ class Catalog:
             refused = self._complaints.refusal is not None
             if refused or not passes(error) or time.monotonic() + _PAUSE_S >= deadline:
                 raise log_error(self._options, what, error, self._complaints)
+            if error.code() in OUTDATED:
+                self.close()
             time.sleep(_PAUSE_S)
 
 

@@ -36,6 +36,8 @@ FENCED = frozenset(
 )
 #: The group has moved on; a member that still belongs to it may try again with what it knows now.
 MOVED_ON = frozenset({KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS})
+#: What the client remembers of the cluster is outdated; its admin client does not ask again by itself.
+OUTDATED = frozenset({KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError._NOENT})
 #: Errors that pass, though librdkafka does not call all of them retriable.
 _PASSING = frozenset(
     {
@@ -93,7 +95,7 @@ def error_of(exception: KafkaException) -> KafkaError:
 
 def passes(error: KafkaError) -> bool:
     """Whether the same call may succeed later."""
-    return bool(error.retriable()) or error.code() in _PASSING
+    return bool(error.retriable()) or error.code() in _PASSING or error.code() in OUTDATED
 
 
 def log_error(options: KafkaOptions, what: str, error: KafkaError, complaints: Complaints) -> LogError:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import confluent_kafka
@@ -18,6 +22,7 @@ from penstock.log.port import Message
 
 Outcome: TypeAlias = Literal["committed", "aborted"]
 _PAUSE_S = 0.02
+_GRACE_S = 2.0
 
 
 class GroupMovedOnError(LogError):
@@ -29,6 +34,10 @@ class Transactions:
 
     While a commit or an abort could not be finished (the broker is away), it is held: `finish` goes on with it, and
     nothing else begins before it is done. librdkafka asks the coordinator again, so a commit is never doubled.
+
+    A producer whose coordinator goes away before the commit is given up, and a fresh one ends its transaction: in
+    librdkafka 2.16 its call to add offsets does not return any more, whatever time-out it was given, when the broker
+    comes back meanwhile. So that call has a thread, which is left behind if need be.
     """
 
     def __init__(self, options: KafkaOptions, group: str, member: str) -> None:
@@ -37,7 +46,8 @@ class Transactions:
         self._failed: KafkaError | None = None
         self._unfinished: Outcome | None = None
         config = transactional_config(options, self._complaints, f"{group}.{member}", self._on_failure)
-        self._producer = open_client(options, lambda: Producer(config))
+        self._make = partial(open_client, options, partial(Producer, config))
+        self._producer: Producer = self._make()
         self._begun = False
         self.fenced = False
 
@@ -76,6 +86,7 @@ class Transactions:
             LogUnavailableError: nothing was written, or (``unfinished``) it is not known yet.
             LogError: nothing was written; a record is too large, or the cluster refuses.
         """
+        self.start()
         deadline = time.monotonic() + self._options.request_timeout_ms / 1000
         self._failed = None
         try:
@@ -86,10 +97,13 @@ class Transactions:
             self._produce(targets, messages, deadline)
             while offsets:
                 try:
-                    self._producer.send_offsets_to_transaction(list(offsets), metadata, _left(deadline))
+                    self._send_offsets(offsets, metadata, _left(deadline))
                     break
                 except KafkaException as exception:
                     self._pass_or_raise("committing offsets", error_of(exception), deadline)
+        except LogUnavailableError:
+            self._producer, self._begun = self._make(), False
+            raise
         except LogError:
             self._unfinished = None if self.fenced else "aborted"
             self.finish(deadline)
@@ -134,6 +148,25 @@ class Transactions:
             self._unfinished = None
             raise self._error("committing", error)
         self._pass_or_raise("committing", error, deadline)
+
+    def _send_offsets(self, offsets: Sequence[confluent_kafka.TopicPartition], metadata: Any, timeout_s: float) -> None:
+        """Raises ``KafkaException``, and ``LogUnavailableError`` where the client does not come back."""
+        producer, answer = self._producer, Future[None]()
+
+        def send() -> None:
+            try:
+                producer.send_offsets_to_transaction(list(offsets), metadata, timeout_s)
+            except KafkaException as error:
+                answer.set_exception(error)
+            else:
+                answer.set_result(None)
+
+        threading.Thread(target=send, name="penstock-offsets", daemon=True).start()
+        try:
+            answer.result(timeout_s + _GRACE_S)
+        except FutureTimeoutError:
+            error = KafkaError(KafkaError._TIMED_OUT)
+            raise log_error(self._options, "committing offsets", error, self._complaints) from None
 
     def _produce(self, targets: Sequence[tuple[str, int]], messages: Sequence[Message], deadline: float) -> None:
         produce = self._producer.produce

@@ -60,7 +60,10 @@ class TopicConfig(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """``first``: the oldest offset that is held (= ``end`` when empty); ``end``: the next offset to be written."""
+    """``first``: the oldest offset that is held (= ``end`` when empty); ``end``: the next offset to be read or written.
+
+    Below ``end`` everything is settled: where transactions are open, it is the first offset of the oldest of them.
+    """
 
     first: int
     end: int
@@ -91,10 +94,13 @@ class Membership(Protocol):
     def commit(self, outputs: Sequence[Message], offsets: Mapping[TopicPartition, int]) -> None:
         """Append ``outputs`` and set the group's committed ``offsets`` (the next to read) in one transaction.
 
+        Readers see it soon after the return, if not at once; ``committed`` shows it at once.
+
         Raises:
             FencedError: another member owns a partition of ``offsets``; nothing was written.
             UnknownTopicError: an output names a topic or partition that is not there; nothing was written.
-            LogUnavailableError: nothing was written and the same call may be repeated.
+            LogUnavailableError: repeat the very same call, which never writes twice; or close, and start from what
+                is committed. Another commit is refused with ``LogError`` if the first was written after all.
         """
         ...
 

@@ -1,0 +1,206 @@
+"""What the Kafka log promises when processes stop, die, and brokers go away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from penstock.errors import FencedError, LogUnavailableError
+from penstock.log.kafka_options import KafkaOptions
+from penstock.log.librdkafka import LibrdkafkaLog
+from penstock.log.port import TopicPartition
+from penstock.testing.log_subject import ONE, OUT, TOPICS, Listener, all_of, becomes, drain, messages, share, values
+from tests.broker.java import JavaBroker
+from tests.broker.shared import Kafka
+from tests.conformance.test_kafka_log import options
+
+pytestmark = pytest.mark.system
+
+ROOT = Path(__file__).parents[2]
+
+
+def opened(of: KafkaOptions) -> LibrdkafkaLog:
+    log = LibrdkafkaLog(of)
+    log.ensure_topics(TOPICS)
+    return log
+
+
+def leave_open(kafka: Kafka, of: KafkaOptions, transactional_id: str) -> Producer:
+    """A transaction on ``out`` that nobody will finish: its process was killed."""
+    dead = Producer(
+        {
+            "bootstrap.servers": kafka.bootstrap,
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": of.transaction_timeout_ms,
+        }
+    )
+    dead.init_transactions(10)
+    dead.begin_transaction()
+    dead.produce(f"{of.pipeline}.out.v1", b"never committed", partition=0)
+    dead.flush(10)
+    return dead
+
+
+def test_a_commit_while_the_broker_is_away_is_written_once(own_broker: Callable[[], JavaBroker]) -> None:
+    broker = own_broker()
+    of = replace(
+        options(Kafka(broker.bootstrap)),
+        request_timeout_ms=1_500,
+        session_timeout_ms=20_000,
+        transaction_timeout_ms=60_000,
+    )
+    with closing(opened(of)) as log:
+        offsets = log.append(messages("one", 10))
+        listener = Listener(log, "g", ["one"], "m")
+        listener.take(10)
+        listener.membership.commit(messages("out", 3), {ONE: offsets[3]})
+        broker.kill()
+        back = threading.Timer(4.0, broker.start)
+        refused = 0
+        start = time.monotonic()
+        back.start()
+        while True:
+            try:
+                listener.membership.commit(messages("out", 4, start=3), {ONE: offsets[7]})
+                break
+            except LogUnavailableError:
+                refused += 1
+                assert time.monotonic() - start < 60
+        back.join()
+        assert refused > 0
+        assert listener.membership.committed(ONE) == offsets[7]
+        becomes(lambda: values(all_of(log, OUT)), [b"%d" % n for n in range(7)])
+        listener.membership.commit(messages("out", 1, start=7), {ONE: offsets[8]})
+        assert log.append(messages("one", 1, start=10)) == [offsets[9] + 1]
+        assert values(listener.take(1)) == [b"10"]
+        becomes(lambda: values(all_of(log, OUT)), [b"%d" % n for n in range(8)])
+        listener.membership.close()
+
+
+def test_a_namesake_ends_the_open_transaction_of_a_dead_process_at_once(kafka: Kafka) -> None:
+    of = replace(options(kafka), transaction_timeout_ms=60_000)
+    with closing(opened(of)) as log:
+        dead = leave_open(kafka, of, f"{of.pipeline}.g.m")
+        log.append(messages("out", 1))
+        assert all_of(log, OUT) == [], "hidden behind the open transaction"
+        start = time.monotonic()
+        listener = Listener(log, f"{of.pipeline}.g", ["one"], "m")
+        listener.membership.commit(messages("out", 1, start=1), {})
+        becomes(lambda: values(all_of(log, OUT)), [b"0", b"1"])
+        assert time.monotonic() - start < 5
+        listener.membership.close()
+        del dead
+
+
+def test_aborted_transactions_and_their_markers_stop_no_reader(kafka: Kafka) -> None:
+    of = options(kafka)
+    with closing(opened(of)) as log:
+        tail = log.tail(["out"], from_start=True)
+        for n in range(3):
+            dead = leave_open(kafka, of, "of-another")
+            dead.abort_transaction(10)
+            log.append(messages("out", 1, start=n))
+        dead = leave_open(kafka, of, "of-another")
+        dead.abort_transaction(10)
+        becomes(lambda: log.bounds(OUT).end, 11)
+        assert values(all_of(log, OUT)) == [b"0", b"1", b"2"]
+        offsets = [record.offset for record in all_of(log, OUT)]
+        for start in range(11):  # one after the other, and ends at every kind of record
+            found = log.read(OUT, start, start + 1, 10)
+            assert [record.offset for record in found] == [o for o in offsets if o == start]
+        assert log.read(OUT, offsets[-1] + 1, 11, 10) == []
+        assert values(drain(tail.poll, 3)) == [b"0", b"1", b"2"]
+        tail.close()
+
+
+def test_a_process_that_slept_past_its_session_writes_nothing(kafka: Kafka) -> None:
+    of = replace(options(kafka), session_timeout_ms=2_000)
+    group = f"{of.pipeline}.g"
+    with closing(opened(of)) as log:
+        log.append(messages("one", 3))
+        command = [sys.executable, "-m", "tests.system.kafka_zombie", kafka.bootstrap, of.pipeline, group, "a"]
+        zombie = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert zombie.stdin is not None
+        assert zombie.stdout is not None
+        try:
+            wait_for(zombie, "owns 0")
+            os.kill(zombie.pid, signal.SIGSTOP)
+            successor = Listener(log, group, ["one"], "b")
+            share([successor], 1)
+            successor.take(3)
+            zombie.stdin.write("go\n")
+            zombie.stdin.flush()
+            os.kill(zombie.pid, signal.SIGCONT)
+            assert wait_for(zombie, "Error") == "FencedError"
+            successor.membership.commit(messages("out", 1), {TopicPartition("one", 0): 3})
+            becomes(lambda: values(all_of(log, OUT)), [b"0"])
+            successor.membership.close()
+        finally:
+            zombie.kill()
+            zombie.wait(10)
+            zombie.stdin.close()
+            zombie.stdout.close()
+
+
+def wait_for(process: subprocess.Popen[str], word: str) -> str:
+    """The first line with ``word``; lines of logging come in between."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if word in line or line.strip() == "committed":
+            return line.strip()
+    raise AssertionError(f"it ended without {word}")
+
+
+def test_who_leaves_is_replaced_in_under_two_seconds(kafka: Kafka) -> None:
+    of = options(kafka)
+    with closing(opened(of)) as log:
+        log.append(messages("one", 2))
+        first = Listener(log, f"{of.pipeline}.g", ["one"], "a")
+        first.take(2)
+        second = Listener(log, f"{of.pipeline}.g", ["one"], "b")
+        for _ in range(50):
+            first.membership.poll(1, 0.01)
+            second.membership.poll(1, 0.01)
+        assert (first.owned, second.owned) == ([0], [])
+        start = time.monotonic()
+        first.membership.close()
+        share([second], 1)
+        assert time.monotonic() - start < 2
+        assert len(second.take(2)) == 2
+        second.membership.close()
+
+
+def test_while_the_broker_is_away_every_call_ends(own_broker: Callable[[], JavaBroker]) -> None:
+    broker = own_broker()
+    of = replace(options(Kafka(broker.bootstrap)), request_timeout_ms=1_000, transaction_timeout_ms=60_000)
+    with closing(opened(of)) as log:
+        log.append(messages("one", 1))
+        stale = Listener(log, "g", ["one"], "m")
+        stale.take(1)
+        fresh = Listener(log, "g", ["one"], "m")
+        with pytest.raises(FencedError):
+            stale.membership.commit(messages("out", 1), {ONE: 1})
+        broker.kill()
+        start = time.monotonic()
+        for call in (
+            lambda: log.bounds(ONE),
+            lambda: log.read(ONE, 0, 1, 1),
+            lambda: fresh.membership.commit(messages("out", 1), {}),
+            lambda: log.tail(["one"], from_start=False),
+        ):
+            with pytest.raises(LogUnavailableError, match="broker up"):
+                call()
+        fresh.membership.close()
+        stale.membership.close()
+        assert time.monotonic() - start < 20
