@@ -30,7 +30,7 @@ from penstock.topology import physical_name
 
 #: Events per turn; a data set that ends before starts over.
 EVENTS = {"logistic": 100_000, "tree": 30_000, "forest": 5_000}
-QUICK_EVENTS = {"logistic": 10_000, "tree": 3_000, "forest": 400}
+QUICK_EVENTS = {"logistic": 8_000, "tree": 2_000, "forest": 250}
 ROUNDS, QUICK_ROUNDS = 5, 3
 
 #: By name: who runs, and what it is told besides.

@@ -5,7 +5,7 @@
 One process runs the scorer and the learner stage on Kafka (librdkafka) as `penstock run scorer learner` composes them,
 with the default committee, checkpoints, and the hot swaps of its own snapshots. One event is a request that is scored
 and an example that is learned. ``last_over_second_quarter``: the process's peak RSS in the last quarter of the
-events over that in the second (2,000,000 events; ``--quick`` 100,000, where young models still grow).
+events over that in the second (2,000,000 events; ``--quick`` 80,000, where young models still grow).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.output import finish, is_quick, rounded, say, table
 from benchmarks.stream import encoded, examples, open_source, requests
 from penstock.topology import physical_name
 
-EVENTS, QUICK_EVENTS = 2_000_000, 100_000
+EVENTS, QUICK_EVENTS = 2_000_000, 80_000
 PORTIONS = 40
 
 
