@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from penstock.log.librdkafka_config import member_config
 from penstock.log.librdkafka_errors import Complaints, error_of, log_error, passes
 from penstock.log.librdkafka_fetch import check_reachable, consume
 from penstock.log.librdkafka_group import leave_group
+from penstock.log.librdkafka_place import GroupPlace
 from penstock.log.librdkafka_records import Shelves
 from penstock.log.librdkafka_transactions import GroupMovedOnError, Transactions
 from penstock.log.port import Message, OnPartitions, Record, TopicPartition
@@ -60,6 +62,8 @@ class LibrdkafkaMembership:
         self._starts: dict[TopicPartition, int | None] = {}  # where to start reading; None: at the committed offset
         self._fetching: set[TopicPartition] = set()
         self._member_id = ""
+        self._place = GroupPlace()
+        self._committing = threading.Lock()
         self._fenced = self._closed = False
         self._raised: BaseException | None = None
         self._doubtful: tuple[tuple[Message, ...], dict[TopicPartition, int]] | None = None
@@ -86,6 +90,8 @@ class LibrdkafkaMembership:
             if self._given or self._starts:
                 self._take_up()
             records = self._shelves.take(max_records)
+            if records or self._place.wanted:
+                self._place.note(self._consumer)
             if records:
                 return records
             left = deadline - time.monotonic()
@@ -95,19 +101,23 @@ class LibrdkafkaMembership:
             wait = min(left, LONGEST_WAIT_S)
 
     def commit(self, outputs: Sequence[Message], offsets: Mapping[TopicPartition, int]) -> None:
-        """See ``Membership.commit``.
+        """See ``Membership.commit``. Another thread than the polling one may call it.
 
         1. The outcome of a commit that was in doubt is found out. Was it this one, it is not written twice.
         2. Ownership is checked, by what the group has told us.
         3. The transaction runs with the group's metadata, so that the broker checks it too. Has the group only moved
            on, while we kept our place in it, it is tried again with the metadata of now.
         """
+        with self._committing:
+            self._commit(outputs, offsets)
+
+    def _commit(self, outputs: Sequence[Message], offsets: Mapping[TopicPartition, int]) -> None:
         # 1.
-        self._settle()
+        self._finish_doubtful()
         if self._landed:
             self._landed = False
             if self._doubtful == (tuple(outputs), dict(offsets)):
-                return None
+                return
             raise LogError(
                 f"group {self._seat.group}: a commit that was in doubt was written after all, and then another was "
                 "asked for; start again from what is committed"
@@ -118,7 +128,7 @@ class LibrdkafkaMembership:
             self._check_owned(partition)
         targets = self._catalog.targets(outputs)
         if not outputs and not offsets:
-            return None
+            return
         # 3.
         ends = [
             confluent_kafka.TopicPartition(self._catalog.physical(p.topic), p.partition, offset)
@@ -126,17 +136,19 @@ class LibrdkafkaMembership:
         ]
         deadline = time.monotonic() + self._seat.options.request_timeout_ms / 1000
         self._doubtful = (tuple(outputs), dict(offsets))
+        seen = -1
         while True:
-            metadata = self._consumer.consumer_group_metadata()
-            # The id is read after the metadata: are they another's, so is the id.
-            if offsets and self._consumer.memberid() != self._member_id:
+            seen, metadata, member_id = self._place.newer_than(seen, self._consumer)
+            if offsets and member_id != self._member_id:
                 raise FencedError(self._seat.group, min(p.partition for p in offsets))
             try:
-                return self._transactions.run(targets, outputs, ends, metadata)
+                self._transactions.run(targets, outputs, ends, metadata)
             except GroupMovedOnError as error:
                 if time.monotonic() >= deadline:
                     raise LogUnavailableError(f"{error}; nothing was written") from error
                 time.sleep(0.01)  # until the heartbeat has told the consumer too
+            else:
+                return
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """See ``Membership.seek``. Raises ``FencedError`` where ``partition`` is not owned."""
@@ -176,11 +188,14 @@ class LibrdkafkaMembership:
         self._member_id = consumer.memberid()
         self._given += [partition.partition for partition in partitions]
 
-    def _revoked(self, _: Consumer, partitions: list[confluent_kafka.TopicPartition]) -> None:
+    def _revoked(self, consumer: Consumer, partitions: list[confluent_kafka.TopicPartition]) -> None:
+        if not self._closed:
+            self._place.note(consumer)  # a last commit may wait for it
         self._give_up([partition.partition for partition in partitions])
 
     def _lost(self, _: Consumer, partitions: list[confluent_kafka.TopicPartition]) -> None:
         self._member_id = ""
+        self._place.lose()
         self._give_up([partition.partition for partition in partitions])
 
     def _give_up(self, numbers: Sequence[int]) -> None:
@@ -286,7 +301,18 @@ class LibrdkafkaMembership:
     # What must hold.
 
     def _settle(self) -> None:
-        """Find out how a commit that was in doubt ended. Raises ``LogUnavailableError`` while that is not known."""
+        """Find out how a commit that was in doubt ended, unless a commit is under way: that one does.
+
+        Raises:
+            LogUnavailableError: it is not known yet.
+        """
+        if self._transactions.unfinished and self._committing.acquire(blocking=False):
+            try:
+                self._finish_doubtful()
+            finally:
+                self._committing.release()
+
+    def _finish_doubtful(self) -> None:
         if self._transactions.unfinished:
             self._landed = self._transactions.finish() == "committed"
 

@@ -92,7 +92,7 @@ def test_roles_make_no_topics_and_say_how_they_are_made(cluster: Cluster) -> Non
         assert "penstock topics create" in ended.stderr
 
 
-@pytest.mark.parametrize("client", ["kafka-python"])
+@pytest.mark.parametrize("client", ["librdkafka", "kafka-python"])
 def test_partitions_move_with_their_state_from_machine_to_machine(cluster: Cluster, client: str) -> None:
     made = penstock(*cluster.arguments("here"), "topics", "create", cwd=cluster.folder)
     assert made.returncode == 0, made.stderr
