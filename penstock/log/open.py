@@ -21,7 +21,7 @@ def open_log(url: str, data_dir: Path, pipeline: str, clock: Clock, kafka: Kafka
     """The log that ``url`` names.
 
     ``embedded`` is a file in ``data_dir``, ``embedded:///path/to/file.db`` another one, and ``kafka://host:port[,…]`` a
-    cluster, which ``kafka`` says how to reach. Opening one does not wait for a cluster that is away.
+    cluster, which ``kafka`` says how to reach (None: without TLS). Opening one does not wait for a cluster that is away.
 
     Raises:
         UsageError: ``url`` is none of these.
@@ -33,8 +33,9 @@ def open_log(url: str, data_dir: Path, pipeline: str, clock: Clock, kafka: Kafka
         return EmbeddedLog(data_dir / FILE_NAME, pipeline, clock)
     if parts.scheme == "embedded" and not parts.netloc and parts.path not in ("", "/"):
         return EmbeddedLog(Path(unquote(parts.path)), pipeline, clock)
-    if kafka is not None:
-        return _open_kafka(kafka)
+    bootstrap = bootstrap_of(url)
+    if bootstrap is not None:
+        return _open_kafka(kafka or KafkaOptions(bootstrap=bootstrap, pipeline=pipeline))
     raise UsageError(
         f"log {url!r}: not understood; use `embedded`, `embedded:///path/to/file.db` or `kafka://host:port`"
     )

@@ -27,7 +27,7 @@ def test_embedded_with_a_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "kafka://host:9092", "kafka//host:1", "embedded://", "embedded:///", "embedded://host/x.db", "x.db"]
+    "url", ["", "kafka//host:1", "embedded://", "embedded:///", "embedded://host/x.db", "x.db"]
 )
 def test_anything_else_is_refused_by_name(url: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="embedded:///path") as caught:
@@ -41,3 +41,9 @@ def test_topics_follow_the_topology() -> None:
     assert configs["requests"] == TopicConfig("requests", 4, TOPICS["requests"].retention_ms, False)
     assert configs["models"] == TopicConfig("models", 1, None, True)
     assert configs["decisions"].retention_ms is None
+
+
+def test_a_kafka_url_opens_without_waiting_for_the_cluster(tmp_path: Path) -> None:
+    log = open_log("kafka://localhost:1", tmp_path, "pipe", VirtualClock())
+    log.close()
+    assert list(tmp_path.iterdir()) == []
