@@ -21,7 +21,7 @@ def open_log(url: str, data_dir: Path, pipeline: str, clock: Clock, kafka: Kafka
     """The log that ``url`` names.
 
     ``embedded`` is a file in ``data_dir``, ``embedded:///path/to/file.db`` another one, and ``kafka://host:port[,…]`` a
-    cluster, which ``kafka`` says how to reach (None: without TLS). Opening one does not wait for a cluster that is away.
+    cluster, which ``kafka`` says how to reach (None: without TLS). Opening one waits for no cluster that is away.
 
     Raises:
         UsageError: ``url`` is none of these.
