@@ -61,18 +61,20 @@ def kill_everything(scene: Scene, rng: random.Random) -> Told:
     return {"workers": len(pids)}
 
 
-def die_at(scene: Scene, rng: random.Random, stage: str, point: str, nth: int) -> Told:
-    """A process is killed, and its successor dies inside a step of ``stage`` (see `POINTS`)."""
+def die_at(scene: Scene, rng: random.Random, stage: str, point: str, nth: int, within_s: float = POINT_S) -> Told:
+    """A process is killed, and its successor dies inside a step of ``stage`` (see `POINTS`), ``within_s`` of it."""
     worker = rng.choice(workers_of(scene, stage))
     worker.lives.append({"PENSTOCK_KILL_AT": f"{stage}:{point}:{nth}"})
     told = {"worker": worker.name, "at": f"{stage}:{point}:{nth}"}
     pid = worker.pid
     worker.kill()
     worker.replaced(pid, RECOVERY_S)
-    doomed, began = worker.pid, time.monotonic()
-    while worker.pid == doomed and time.monotonic() - began < POINT_S:
-        time.sleep(0.05)
-    died = worker.pid != doomed
+    doomed, died = worker.pid, False
+    for condition, deadline_s in ((worker.started, RECOVERY_S), (lambda: False, within_s)):
+        began = time.monotonic()
+        while not died and not condition() and time.monotonic() - began < deadline_s:
+            died = worker.pid != doomed
+            time.sleep(0.05)
     if not died:
         worker.kill()
     worker.replaced(doomed, RECOVERY_S)

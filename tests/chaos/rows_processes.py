@@ -16,7 +16,7 @@ from tests.chaos.scene import SESSION_S, TRANSACTION_S, Scene
 EMBEDDED_SESSION_S = 10.0
 #: What a start of the interpreter and a slow machine may add to a measured time, in seconds.
 SLACK_S = 40.0
-TRIES = 4
+TRIES, POINT_S = 3, 60.0
 JOINS = 30
 BETWEEN_JOINS_S = 2.0
 GUEST_LIVES_S = 8.0
@@ -45,7 +45,7 @@ def row_3(scene: Scene, rng: random.Random) -> Told:
 def _dies(scene: Scene, rng: random.Random, stage: str, point: str) -> Told:
     """A successor may own no partition for a while: try again until one really dies there."""
     for _ in range(TRIES):
-        told = faults.die_at(scene, rng, stage, point, 1)
+        told = faults.die_at(scene, rng, stage, point, 1, within_s=POINT_S)
         if told["died"]:
             return told
     raise AssertionError(f"no {stage} came to {point} in {TRIES} tries")

@@ -108,6 +108,11 @@ class Worker:
         """Wait until another process than ``pid`` runs in its place."""
         wait_for(lambda: self.pid not in (None, pid), f"{self.name} is started again", deadline_s)
 
+    def started(self) -> bool:
+        """Whether its present process has said that it runs."""
+        pid = self.pid
+        return pid is not None and f"pid={pid} " in self.says()
+
     def says(self) -> str:
         """Its output so far."""
         return self.output.read_text(errors="replace") if self.output.exists() else ""
