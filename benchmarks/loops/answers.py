@@ -16,6 +16,7 @@ from benchmarks.loops.subject import SIGNER
 from benchmarks.stream import examples, open_source
 from consumers.scorer import Scorer
 from online.committee import Committee
+from penstock.log.librdkafka_config import RETRY_BACKOFF_MS
 from penstock.models.artifact import MemoryArtifacts
 from penstock.models.slot import ServedModels
 
@@ -49,7 +50,10 @@ class _Stage:
 
 
 class _Echo:
-    """Consume, produce the same bytes, commit both in one transaction: nothing less is exactly once."""
+    """Consume, produce the same bytes, commit both in one transaction: nothing less is exactly once.
+
+    The client has the settings that matter for latency as the product sets them.
+    """
 
     def __init__(self, bootstrap: str, read: str, write: str, name: str) -> None:
         self._write = write
@@ -63,7 +67,9 @@ class _Echo:
             }
         )
         self._consumer.subscribe([read])
-        self._producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": name, "linger.ms": 0})
+        # With the client's default of 100 ms each transaction would wait long for the markers of the one before.
+        settings = {"transactional.id": name, "linger.ms": 0, "retry.backoff.ms": RETRY_BACKOFF_MS}
+        self._producer = Producer({"bootstrap.servers": bootstrap} | settings)
         self._producer.init_transactions()
 
     def step(self) -> None:
