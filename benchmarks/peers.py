@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.output import say
 
-QUIX = "quixstreams==3.28.1"
+QUIX, QUIX_VERSION = "quixstreams", "3.28.1"
 #: The product's libraries (river and so on) come after the peer's own, which it was resolved with.
 LINK = "penstock-libraries.pth"
 
@@ -25,9 +25,11 @@ def peers_python() -> Path:
     if not python.exists():
         say(f"making {folder} ...")
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    if not _has(python, "quixstreams"):
-        say(f"installing {QUIX} into {folder} ...")
-        subprocess.run([python, "-m", "pip", "install", "--quiet", QUIX], check=True, stdout=sys.stderr)
+    if not _has(python, QUIX, QUIX_VERSION):
+        say(f"installing {QUIX} {QUIX_VERSION} into {folder} ...")
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", f"{QUIX}=={QUIX_VERSION}"], check=True, stdout=sys.stderr
+        )
     site = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         check=True,
@@ -38,8 +40,10 @@ def peers_python() -> Path:
     return python
 
 
-def _has(python: Path, library: str) -> bool:
-    return subprocess.run([python, "-c", f"import {library}"], capture_output=True, check=False).returncode == 0
+def _has(python: Path, library: str, version: str) -> bool:
+    code = f"from importlib.metadata import version; print(version({library!r}))"
+    asked = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    return asked.returncode == 0 and asked.stdout.strip() == version
 
 
 def peer_versions(python: Path) -> dict[str, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 from benchmarks.stream import encoded, examples, open_source, requests
 from penstock.contract import decoder_for
 
@@ -20,8 +18,3 @@ def test_requests_and_examples_keep_their_contracts_and_have_ids_of_their_own() 
 def test_equal_calls_give_equal_bytes() -> None:
     first, second = (list(encoded(examples(open_source("bench"), 20))) for _ in range(2))
     assert first == second
-
-
-def test_a_data_set_starts_over() -> None:
-    source = open_source("bench")
-    assert len(list(islice(source.rows, 46_000))) == 46_000
