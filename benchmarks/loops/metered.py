@@ -9,7 +9,8 @@ from typing import ParamSpec, TypeVar
 
 from penstock.log.port import Log, Membership, Message, OnPartitions, Record, TopicPartition
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def metered(spent: Counter[str], part: str, function: Callable[P, R]) -> Callable[P, R]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from benchmarks.contest import Turn, alternate, ratio, standing
@@ -14,7 +16,7 @@ def test_every_second_round_goes_in_reverse_order() -> None:
         order.append((name, number))
         return Turn(1, 1.0, 1.0)
 
-    turns = alternate({name: lambda number, name=name: turn(name, number) for name in ("a", "b")}, 3)
+    turns = alternate({"a": partial(turn, "a"), "b": partial(turn, "b")}, 3)
     assert order == [("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2)]
     assert {name: len(taken) for name, taken in turns.items()} == {"a": 3, "b": 3}
 

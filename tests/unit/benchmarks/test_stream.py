@@ -11,7 +11,7 @@ def test_requests_and_examples_keep_their_contracts_and_have_ids_of_their_own() 
     for topic, events in (("requests", requests(source, 50)), ("examples", examples(source, 50))):
         decode = decoder_for(topic, source.pipeline)
         records = list(encoded(events))
-        assert [decode(value).id.encode() for _, value in records] == [key for key, _ in records]  # type: ignore[union-attr]
+        assert [decode(value).id.encode() for _, value in records] == [key for key, _ in records]  # type: ignore[attr-defined]
         assert len({key for key, _ in records}) == 50
 
 
