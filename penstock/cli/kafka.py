@@ -23,7 +23,7 @@ def kafka_options(settings: Settings, pipeline: str) -> KafkaOptions | None:
         client=settings.kafka_client,
         security=_security(settings),
         session_timeout_ms=settings.kafka_session_timeout_ms,
-        heartbeat_interval_ms=max(300, settings.kafka_session_timeout_ms // 3),
+        heartbeat_interval_ms=min(500, settings.kafka_session_timeout_ms // 3),
         transaction_timeout_ms=settings.kafka_transaction_timeout_ms,
         ingress_bytes=settings.kafka_ingress_bytes,
         replication_factor=settings.kafka_replication_factor,

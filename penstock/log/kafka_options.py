@@ -35,7 +35,7 @@ class KafkaOptions:
     client: KafkaClient = "auto"
     security: KafkaSecurity = KafkaSecurity()
     session_timeout_ms: int = 10_000
-    heartbeat_interval_ms: int = 3_000
+    heartbeat_interval_ms: int = 500
     max_poll_interval_ms: int = 300_000
     transaction_timeout_ms: int = 15_000
     request_timeout_ms: int = 10_000

@@ -8,7 +8,8 @@ from penstock.errors import LogError, UnknownTopicError
 from penstock.log import kafka_topics
 from penstock.log.kafka_options import KafkaOptions
 from penstock.log.librdkafka_catalog import Catalog
-from penstock.log.librdkafka_membership import LibrdkafkaMembership, Seat
+from penstock.log.librdkafka_membership import LibrdkafkaMembership
+from penstock.log.librdkafka_place import Seat
 from penstock.log.librdkafka_producer import Appender
 from penstock.log.librdkafka_reader import ReaderPool
 from penstock.log.librdkafka_tail import LibrdkafkaTail

@@ -9,7 +9,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
 import confluent_kafka
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
@@ -44,6 +44,10 @@ class Catalog:
     def physical(self, topic: str) -> str:
         """The name of ``topic`` in the cluster."""
         return physical_name(self._options.pipeline, topic)
+
+    def place(self, partition: TopicPartition, offset: int = OFFSET_BEGINNING) -> confluent_kafka.TopicPartition:
+        """``offset`` of ``partition``, in the client's terms."""
+        return confluent_kafka.TopicPartition(self.physical(partition.topic), partition.partition, offset)
 
     def partitions(self, topic: str) -> int:
         """How many partitions ``topic`` has. Raises ``UnknownTopicError``."""
