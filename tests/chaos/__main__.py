@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from typing import Any
 
@@ -25,6 +26,7 @@ SUMS = ("requests", "missing", "duplicates", "wrong", "double_learned")
 def main() -> int:
     """Run, print one line per fault on standard error, and one JSON object on standard output."""
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # with all processes ended
     if arguments.scenarios:
         return _scenarios(arguments)
     rows = _rows(arguments.rows)

@@ -21,6 +21,7 @@ ROUGH = Shares(
     poison=0.0,
 )
 POISONED = Shares(poison=0.5)
+PATIENCE_S = 90.0
 WAYS = ("truncated", "flipped", "deleted")
 
 
@@ -46,4 +47,10 @@ def row_17(scene: Scene, rng: random.Random, requests: int = 400) -> Told:
 
 def row_18(scene: Scene, rng: random.Random, ways: tuple[str, ...] = WAYS) -> Told:
     """The newest checkpoint of the learner is damaged in each way: an older one is used."""
-    return {how: faults.damaged(scene, rng, "learner", how)["checkpoints"] for how in ways}
+    folder = scene.data / scene.pipeline.name / "checkpoints" / "learner"
+    spoilt = {}
+    for how in ways:
+        scene.until(lambda: any(folder.glob("*/*.checkpoint")), "a checkpoint", PATIENCE_S)
+        spoilt[how] = faults.damaged(scene, rng, "learner", how)["checkpoints"]
+    assert all(spoilt.values()), f"there was nothing to damage: {spoilt}"
+    return spoilt

@@ -119,6 +119,6 @@ class Worker:
 
     def _launch(self) -> None:
         life = self.lives.popleft() if self.lives else {}
-        command = (*self._arguments, "run", *self.roles, *self.options)
+        command = (*self._arguments, "run", *self.roles, "--follow-parent", *self.options)
         self.process = start(*command, cwd=self._folder, output=self.output, **{**self.environment, **life})
         self._started_s = time.monotonic()

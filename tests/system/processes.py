@@ -29,12 +29,13 @@ def penstock(
 
 
 def start(*arguments: str, cwd: Path, output: Path, **environment: str) -> subprocess.Popen[bytes]:
-    """Start one command in a session of its own, its output going to a file."""
+    """Start one command in a session of its own, its output going to a file; its standard input ends with us."""
     with output.open("ab") as file:
         return subprocess.Popen(
             [*PENSTOCK, *arguments],
             cwd=cwd,
             env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
