@@ -184,21 +184,21 @@ class Encoder:
 
     def __init__(self, pipeline: Pipeline, targets: int) -> None:
         """``targets``: how many numbers `learn` is given per row."""
-        self._numbers: list[tuple[str, str]] = []
+        self._numbers: list[tuple[str, str, RobustScale]] = []
         self._booleans: list[tuple[str, str]] = []
         self._dates: list[tuple[str, str, str]] = []
         self._categories: list[CategoryColumns] = []
         for feature in pipeline.features:
             match feature:
                 case Numeric(name=name):
-                    self._numbers.append((name, f"{name}__missing"))
+                    self._numbers.append((name, f"{name}__missing", RobustScale()))
                 case Boolean(name=name):
                     self._booleans.append((name, f"{name}__missing"))
                 case Date(name=name, format=format_):
                     self._dates.append((name, format_, f"{name}__missing"))
                 case Categorical(name=name):
                     self._categories.append(CategoryColumns(name, targets))
-        self._scales: dict[str, RobustScale] = {name: RobustScale() for name, _ in self._numbers}
+        self._scales: dict[str, RobustScale] = {}
         for name, _, _ in self._dates:
             self._scales.update({f"{name}.{part}": RobustScale() for part in _DATE_PARTS})
         self._rate_keys = {c.name: tuple(f"{c.name}~{i}" for i in range(targets)) for c in self._categories}
@@ -213,13 +213,13 @@ class Encoder:
         linear: dict[str, float] = {}
         dense: dict[str, float] = {}
         scales = self._scales
-        for name, missing in self._numbers:
+        for name, missing, scale in self._numbers:
             value = features[name]
             if value is None:
                 linear[missing] = 1.0
                 dense[name] = MISSING
             else:
-                linear[name] = dense[name] = scales[name].standardise(float(value))
+                linear[name] = dense[name] = scale.standardise(float(value))
         for name, missing in self._booleans:
             value = features[name]
             if value is None:
@@ -252,10 +252,10 @@ class Encoder:
     def learn(self, features: Features, targets: Sequence[float]) -> None:
         """Take one labelled row into the scales and the category statistics."""
         scales = self._scales
-        for name, _ in self._numbers:
+        for name, _, scale in self._numbers:
             value = features[name]
             if value is not None:
-                scales[name].update(float(value))
+                scale.update(float(value))
         for name, format_, _ in self._dates:
             value = features[name]
             if value is not None:

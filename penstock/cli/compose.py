@@ -38,6 +38,7 @@ class System:
     clock: Clock
     telemetry: Telemetry
     commits: Callable[[], Commits] = InlineCommits
+    after_swap: Callable[[], None] = lambda: None
 
 
 class ModelsTail:
@@ -70,11 +71,15 @@ class ModelsTail:
             self._caught_up = True
         while records := self._follower.poll(0.0):
             self._note(records)
+        swapped = False
         while self._pending:
             slot = next(iter(self._pending))
             if self.served.apply(self._pending[slot]):
+                swapped = True
                 self._system.telemetry.count(CounterName.SWAPS, slot=slot.split("-")[0], outcome="swapped")
             del self._pending[slot]
+        if swapped:
+            self._system.after_swap()
         self._system.telemetry.gauge(GaugeName.GENERATION, self.served.serving.generation)
 
     def _note(self, records: Sequence[Record]) -> None:

@@ -17,6 +17,7 @@ from penstock.log.open import open_log, topic_configs
 from penstock.log.port import Log
 from penstock.models.registry import MlflowRegistry
 from penstock.models.snapshots import BudgetedSnapshots
+from penstock.runtime.collector import collect_dropped
 from penstock.runtime.commits import BackgroundCommits, InlineCommits
 from penstock.spec import Pipeline
 from penstock.telemetry import Telemetry
@@ -63,6 +64,7 @@ def installation(context: Context, pipeline: Pipeline) -> Iterator[System]:
             clock,
             Telemetry(),
             InlineCommits if options is None else BackgroundCommits,
+            collect_dropped,
         )
     finally:
         log.close()

@@ -108,23 +108,33 @@ def run_roles(
     failures: list[BaseException] = []
     effects = None
     threads = []
+    sleep = partial(_pause, stop)
+    patience = Patience(system.clock, sleep, options.patience_s)
     loops = {
-        role: make_loop(role, system, member, options, kill_points_for(role, os.environ), partial(_pause, stop))
+        role: patience.call(
+            "start", partial(make_loop, role, system, member, options, kill_points_for(role, os.environ), sleep)
+        )
         for role, member in members.items()
     }
     if "retrainer" in loops:
         if set(roles) == {"retrainer"}:
             os.nice(RETRAINER_NICENESS)
         decides = partial(loops["retrainer"].holds, 0)
-        effects = _guarded("effects", lambda: _run_effects(context, system, decides, stop), failures, stop)
-    calm_collector()
+        effects = _guarded("effects", lambda: _run_effects(context, system, decides, stop, patience), failures, stop)
+    if loops:
+        calm_collector()
     logger.info("started", roles=" ".join(roles), pipeline=system.pipeline.name, pid=os.getpid(), **members)
-    if "serving" in roles:
-        if loops:
-            threads.append(_guarded("loops", lambda: run_loops(list(loops.values()), stop), failures, stop))
-        _run_serving(context, system, stop)
-    else:
-        run_loops(list(loops.values()), stop)
+    try:
+        if "serving" in roles:
+            if loops:
+                threads.append(_guarded("loops", lambda: run_loops(list(loops.values()), stop), failures, stop))
+            _run_serving(context, system, stop, patience)
+        else:
+            run_loops(list(loops.values()), stop)
+    except SystemExit:  # a stop ended a wait for the log: whose failure was it?
+        if failures:
+            raise failures[0] from None
+        raise
     stop.set()
     for thread in threads:
         thread.join()
@@ -152,7 +162,9 @@ def _guarded(
     return thread
 
 
-def _run_effects(context: Context, system: System, decides: Callable[[], bool], stop: threading.Event) -> None:
+def _run_effects(
+    context: Context, system: System, decides: Callable[[], bool], stop: threading.Event, patience: Patience
+) -> None:
     """Do what the retrainer decides, while ``decides`` says that it decides here. Others stand by, without MLflow.
 
     Where a retrainer moves in the middle of a fit, both processes do it, and the first outcome counts.
@@ -166,7 +178,10 @@ def _run_effects(context: Context, system: System, decides: Callable[[], bool], 
     from retraining.effects import EffectRunner
 
     registry = registry_of(context, system.pipeline)
-    effects = EffectRunner(system.pipeline, system.log, system.artifacts, registry, system.clock, backend)
+    effects = patience.call(
+        "effects",
+        lambda: EffectRunner(system.pipeline, system.log, system.artifacts, registry, system.clock, backend),
+    )
     try:
         registry.versions()  # MLflow takes seconds to import and set up: not in the middle of the first run
     except RegistryError as error:
@@ -176,19 +191,20 @@ def _run_effects(context: Context, system: System, decides: Callable[[], bool], 
             stop.wait(EFFECTS_EVERY_S)
 
 
-def _run_serving(context: Context, system: System, stop: threading.Event) -> None:
+def _run_serving(context: Context, system: System, stop: threading.Event, patience: Patience) -> None:
     from serving.app import run_server
     from serving.deps import ServingDeps
 
-    models = ModelsTail(system)
-    models.follow()
+    models = patience.call("start", lambda: ModelsTail(system))
+    patience.call("start", models.follow)
     deps = ServingDeps(system.pipeline, system.log, models.served, system.telemetry, system.clock, context.settings)
 
     def ready(url: str) -> None:
         write_address(context.data_dir, url)
         logger.info("serving", url=url)
 
-    run_server(deps, context.settings.host, context.settings.port, ready, stop)
+    host, port = context.settings.host, context.settings.port
+    patience.call("start", lambda: run_server(deps, host, port, ready, stop))
 
 
 def address_file(data_dir: Path) -> Path:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FIRST = 500
+#: Never less for time's sake: on a busy machine everything takes long, and small batches only add to it.
+LEAST = 100
 #: A batch that took less time may be followed by a larger one; one that took more, by a smaller one.
-SHORT_S, LONG_S = 0.1, 0.4
+SHORT_S, LONG_S = 0.1, 1.0
 
 
 @dataclass(slots=True)
@@ -22,6 +24,6 @@ class BatchSize:
     def took(self, records: int, seconds: float) -> None:
         """Learn from a batch of ``records`` that was processed in ``seconds``."""
         if seconds > LONG_S:
-            self.limit = max(1, self.limit // 2)
+            self.limit = max(min(LEAST, self.most), self.limit // 2)
         elif seconds < SHORT_S and records >= self.limit:
             self.limit = min(2 * self.limit, self.most)

@@ -25,4 +25,4 @@ def test_it_stays_within_bounds(most: int, took: list[tuple[int, float]]) -> Non
     size = BatchSize(most)
     for records, seconds in took:
         size.took(records, seconds)
-        assert 1 <= size.limit <= most
+        assert min(100, most) <= size.limit <= most
