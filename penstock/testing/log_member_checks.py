@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 from penstock.clock import VirtualClock
@@ -259,6 +260,41 @@ def check_callbacks_may_commit_and_seek(subject: Subject) -> None:
         becomes(lambda: len(all_of(log, OUT)), 2)
         assert other.membership.poll(10, 0.0) == []
         other.membership.close()
+
+
+def check_a_commit_may_run_beside_its_owners_poll(subject: Subject) -> None:
+    """One commit at a time, in a thread of its own; the owner waits for it where it gives partitions up."""
+    with opened(subject) as log, ThreadPoolExecutor(1) as thread:
+        commits: list[Future[None]] = []
+
+        def finish(_: Sequence[int]) -> None:
+            while commits:
+                commits.pop().result(PATIENCE_S)
+
+        seat = log.join("g", ["in"], "z", lambda _: None, finish)
+        other = Listener(log, "g", ["in"], "a")
+        written = rounds = 0
+        deadline = time.monotonic() + PATIENCE_S
+        while not other.owned or rounds < 30 or len(all_of(log, OUT)) < written:
+            assert time.monotonic() < deadline, f"{len(all_of(log, OUT))} of {written} came; owned: {other.owned}"
+            if rounds < 30 or not other.owned:
+                log.append(messages("in", 1, 0, written) + messages("in", 1, 1, written + 1))
+                written, rounds = written + 2, rounds + 1
+            records = seat.poll(7, 0.01)
+            if records:
+                finish(())
+                commits.append(thread.submit(seat.commit, *_copied(records)))
+            other.membership.commit(*_copied(other.membership.poll(7, 0.01)))
+        finish(())
+        assert sorted(int(value) for value in values(all_of(log, OUT))) == list(range(written))
+        seat.close()
+        other.membership.close()
+
+
+def _copied(records: Sequence[Record]) -> tuple[list[Message], dict[TopicPartition, int]]:
+    """What a stage commits that copies its inputs to ``out``."""
+    offsets = {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}
+    return [Message("out", record.key, record.value, 0) for record in records], offsets
 
 
 def check_seek_moves_the_next_poll(subject: Subject) -> None:
