@@ -95,10 +95,10 @@ class EffectRunner:
         1. A fit that has no outcome yet. 2. The registry's aliases. An unavailable log, registry or cluster is
         tried again later, after 1 s, 2 s, 4 s … up to a minute.
         """
-        self._follow(wait_s)
         if self._clock.monotonic_s() < self._not_before_s:
             return False
         try:
+            self._follow(wait_s)
             done = self._step_fit() or self._step_aliases()
         except (RegistryError, LogUnavailableError, ClusterError) as error:
             self._failures += 1

@@ -6,15 +6,18 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from penstock.clock import VirtualClock
+from penstock.errors import LogUnavailableError
 from penstock.events import DataRange, Decision, ModelRecord, OutcomeCommand, encode
 from penstock.log.port import Message, TopicPartition
 from penstock.models.registry import MlflowRegistry
-from retraining.effects import pending
+from retraining.effects import EffectRunner, pending
 from retraining.start import started_retrainer
 from retraining.states import State, chained, fold
 
@@ -153,3 +156,27 @@ def test_a_started_retrainer_goes_on_where_its_group_was(new_world: Callable[...
     assert triggered.data.offsets["0"][0] in range(2000, 2100)
     again = started_retrainer(world.pipeline, world.log, "g")
     assert again.state == world.retrainer.state
+
+
+def test_a_log_that_is_away_postpones_what_is_to_follow(new_world: Callable[..., Any]) -> None:
+    world = collecting(new_world())
+    world.runner.step = lambda: False
+    world.advance(4000)
+    clock = VirtualClock()
+    runner = EffectRunner(world.pipeline, world.log, world.artifacts, world.registry, clock)
+    poll, away = runner._tail.poll, True
+
+    def poll_if_there(most: int, wait_s: float) -> Any:
+        if away:
+            raise LogUnavailableError("the broker is away")
+        return poll(most, wait_s)
+
+    runner._tail = SimpleNamespace(poll=poll_if_there, close=runner._tail.close)  # type: ignore[assignment]
+    assert not runner.step()
+    away = False
+    assert not runner.step()
+    assert not world.commands()
+    clock.advance_s(1.0)
+    assert runner.step()
+    assert len(world.commands()) == 1
+    runner.close()

@@ -6,6 +6,7 @@ import threading
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,13 @@ from penstock.clock import SystemClock
 from penstock.errors import DependencyError, LogError, LogUnavailableError
 from penstock.log import kafka_topics
 from penstock.log.port import TopicConfig
+from penstock.runtime.loop import LoopOptions
 from penstock.runtime.patience import Patience
 from penstock.settings import Settings
 from penstock.spec import Numeric, Pipeline
 
 PIPELINE = Pipeline(name="toy", task="regression", target="y", features=(Numeric("x"),), partitions=3)
+PATIENCE = Patience(SystemClock(), lambda _: None, 0.0)
 
 
 class Registry:
@@ -58,7 +61,7 @@ def test_only_the_process_that_decides_runs_the_effects(monkeypatch: pytest.Monk
     monkeypatch.setattr(retraining.effects, "EffectRunner", Effects)
     system = SimpleNamespace(pipeline=PIPELINE, log=None, artifacts=None, clock=None)
     context = Context(Settings(data_dir=tmp_path), None, as_json=False)
-    thread = threading.Thread(target=module._run_effects, args=(context, system, here, stop))
+    thread = threading.Thread(target=module._run_effects, args=(context, system, here, stop, PATIENCE))
     thread.start()
     try:
         assert asked.wait(10)
@@ -75,7 +78,48 @@ def test_a_standby_stops_when_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pa
     stop = threading.Event()
     stop.set()
     context = Context(Settings(data_dir=tmp_path), None, as_json=False)
-    module._run_effects(context, SimpleNamespace(), lambda: False, stop)
+    module._run_effects(context, SimpleNamespace(), lambda: False, stop, PATIENCE)
+
+
+def test_a_failure_beside_the_loops_is_told_though_its_stop_ends_their_wait(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The loops' wait for a log that is away ends with SystemExit(0) at a stop; that must not hide why it stopped."""
+
+    def fail(*_: object) -> None:
+        raise LogUnavailableError("the log is away")
+
+    def wait_for_the_log(_: object, stop: threading.Event) -> None:
+        module._pause(stop, 10)
+
+    loop = SimpleNamespace(holds=lambda _: True)
+    monkeypatch.setattr(module, "make_loop", lambda *_: loop)
+    monkeypatch.setattr(module, "calm_collector", lambda: None)
+    monkeypatch.setattr(module, "_run_effects", fail)
+    monkeypatch.setattr(module, "run_loops", wait_for_the_log)
+    context = Context(Settings(data_dir=tmp_path), None, as_json=False)
+    system: Any = SimpleNamespace(pipeline=PIPELINE, clock=SystemClock())
+    members = {"retrainer": "retrainer-1", "monitor": "monitor-1"}
+    with pytest.raises(LogUnavailableError, match="away"):
+        module.run_roles(context, system, list(members), members, LoopOptions(), threading.Event())
+
+
+def test_a_role_that_starts_while_the_log_is_away_waits_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tries: list[str] = []
+
+    def make_loop(role: str, *_: object) -> SimpleNamespace:
+        tries.append(role)
+        if len(tries) < 3:
+            raise LogUnavailableError("the log is away")
+        return SimpleNamespace()
+
+    monkeypatch.setattr(module, "make_loop", make_loop)
+    monkeypatch.setattr(module, "calm_collector", lambda: None)
+    monkeypatch.setattr(module, "run_loops", lambda *_: None)
+    context = Context(Settings(data_dir=tmp_path), None, as_json=False)
+    system: Any = SimpleNamespace(pipeline=PIPELINE, clock=SystemClock())
+    module.run_roles(context, system, ["scorer"], {"scorer": "scorer-1"}, LoopOptions(), threading.Event())
+    assert tries == ["scorer"] * 3
 
 
 def test_on_kafka_topics_are_checked_and_never_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
