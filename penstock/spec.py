@@ -8,7 +8,7 @@ import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -189,6 +189,11 @@ class Pipeline:
             raise SpecError(
                 f"pipeline name {self.name!r}: use lower-case letters, digits, - and _ (first a letter, at most 63)"
             )
+        for field_name, known in (("task", get_args(Task)), ("tier", get_args(Tier))):
+            if getattr(self, field_name) not in known:
+                raise SpecError(
+                    f"pipeline {self.name}: {field_name} {getattr(self, field_name)!r} is not one of {', '.join(known)}"
+                )
         names = [feature.name for feature in self.features]
         if not names:
             raise SpecError(f"pipeline {self.name}: it has no features")

@@ -48,6 +48,8 @@ def pipeline(**changes: Any) -> Pipeline:
         ({"target": "amount"}, "'amount'"),
         ({"classes": ("0",)}, "classes"),
         ({"classes": ("0", "0")}, "classes"),
+        ({"task": "guess"}, "task 'guess' is not one of binary, multiclass, regression"),
+        ({"tier": "fast"}, "tier 'fast' is not one of light, balanced, full"),
         ({"task": "regression"}, "classes"),
         ({"task": "multiclass", "classes": ()}, "classes"),
         ({"protected": ("age",)}, "'age'"),
