@@ -52,5 +52,7 @@ def row_18(scene: Scene, rng: random.Random, ways: tuple[str, ...] = WAYS) -> To
     for how in ways:
         scene.until(lambda: any(folder.glob("*/*.checkpoint")), "a checkpoint", PATIENCE_S)
         spoilt[how] = faults.damaged(scene, rng, "learner", how)["checkpoints"]
+        learners = faults.workers_of(scene, "learner")
+        scene.until(lambda learners=learners: all(one.started() for one in learners), "learners start", PATIENCE_S)
     assert all(spoilt.values()), f"there was nothing to damage: {spoilt}"
     return spoilt
