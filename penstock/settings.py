@@ -61,10 +61,10 @@ class Settings(BaseSettings):
         None, ge=1, description="Copies of each partition of topics that are created; default: the broker's."
     )
     kafka_session_timeout_ms: int = Field(
-        10_000, ge=1000, description="A process that is not heard of for so long loses its partitions."
+        10_000, ge=1000, le=1_800_000, description="A process that is not heard of for so long loses its partitions."
     )
     kafka_transaction_timeout_ms: int = Field(
-        15_000, ge=1000, description="A transaction that is open for so long is aborted by the broker."
+        15_000, ge=1000, le=900_000, description="A transaction that is open for so long is aborted by the broker."
     )
     kafka_ingress_bytes: int = Field(
         33_554_432,

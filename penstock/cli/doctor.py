@@ -78,14 +78,15 @@ def _pipeline_checks(context: Context) -> list[Check]:
         return [Check("pipeline", None, str(error))]
     try:
         pipeline = context.pipeline()
+    except PenstockError as error:
+        return [Check("pipeline", False, str(error))]
+    declared = Check("pipeline", True, f"{path}: {pipeline.name}, {pipeline.task}, {len(pipeline.features)} features")
+    try:
         with installation(context, pipeline) as system:
             held = {
                 topic: sum(system.log.bounds(TopicPartition(topic, p)).end for p in range(system.log.partitions(topic)))
                 for topic in TOPICS
             }
     except PenstockError as error:
-        return [Check("pipeline", False, str(error))]
-    return [
-        Check("pipeline", True, f"{path}: {pipeline.name}, {pipeline.task}, {len(pipeline.features)} features"),
-        Check("log", True, ", ".join(f"{topic} {count}" for topic, count in held.items())),
-    ]
+        return [declared, Check("log", False, str(error))]
+    return [declared, Check("log", True, ", ".join(f"{topic} {count}" for topic, count in held.items()))]

@@ -32,7 +32,12 @@ def test_the_environment_wins_over_the_file(elsewhere: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "x"), ("PORT", "70000"), ("LOG_LEVEL", "loud"), ("SIGNING_KEY", "short")]
+    ("name", "value"),
+    [
+        *(("PORT", "x"), ("PORT", "70000"), ("LOG_LEVEL", "loud"), ("SIGNING_KEY", "short")),
+        # What no broker allows unless it is told to: the role would fail long after its start, and less clearly.
+        *(("KAFKA_SESSION_TIMEOUT_MS", "1800001"), ("KAFKA_TRANSACTION_TIMEOUT_MS", "900001")),
+    ],
 )
 def test_a_value_that_does_not_fit_is_one_line_that_names_the_variable(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch

@@ -79,6 +79,18 @@ def test_doctor_checks_this_installation(capsys, tmp_path, monkeypatch):
     assert checks["pipeline"]["ok"] is None
 
 
+def test_doctor_tells_a_log_that_is_away_from_a_pipeline_that_does_not_load(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.py").write_text(
+        "from penstock.spec import Numeric, Pipeline\n"
+        "P = Pipeline(name='p', task='regression', target='y', features=(Numeric('x'),))\n"
+    )
+    code, out, _ = run(["doctor", "--pipeline", "p.py", "--log", "kafka://localhost:1"], capsys)
+    assert code == 3
+    assert "ok      pipeline: p.py" in out
+    assert "FAILED  log: kafka cannot be reached (localhost:1" in out
+
+
 def test_doctor_fails_with_3_where_the_data_directory_cannot_be_written(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").write_text("a file, not a folder")
