@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from tests.conformance.test_kafka_log import options
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
+KILLS = 5
 
 
 def opened(of: KafkaOptions) -> LibrdkafkaLog:
@@ -86,6 +89,73 @@ def test_a_commit_while_the_broker_is_away_is_written_once(own_broker: Callable[
         assert values(listener.take(1)) == [b"10"]
         becomes(lambda: values(all_of(log, OUT)), [b"%d" % n for n in range(8)])
         listener.membership.close()
+
+
+def test_kills_inside_commits_double_and_lose_nothing(own_broker: Callable[[], JavaBroker]) -> None:
+    broker, rng = own_broker(), random.Random(4)
+    of = replace(
+        options(Kafka(broker.bootstrap)),
+        request_timeout_ms=2_000,
+        session_timeout_ms=60_000,
+        transaction_timeout_ms=60_000,
+    )
+
+    def torment() -> None:
+        for _ in range(KILLS):
+            time.sleep(rng.uniform(0.05, 1.0))
+            broker.kill()
+            time.sleep(rng.uniform(0.0, 0.5))
+            broker.start()
+
+    with closing(opened(of)) as log, ThreadPoolExecutor(1) as tormentor, ThreadPoolExecutor(1) as committer:
+        log.append(messages("one", 1))
+        listener = Listener(log, "g", ["one"], "m")
+        listener.take(1)
+        kills, n, longest_s = tormentor.submit(torment), 0, 0.0
+        deadline = time.monotonic() + 240
+        while not kills.done() or n < 2 * KILLS:
+            assert time.monotonic() < deadline, f"{n} were committed"
+            start = time.monotonic()
+            commit = committer.submit(listener.membership.commit, messages("out", 1, start=n), {ONE: n + 1})
+            while not commit.done():  # its owner polls on
+                with suppress(LogUnavailableError):
+                    listener.membership.poll(1, 0.01)
+            with suppress(LogUnavailableError):
+                commit.result()
+                n += 1
+            longest_s = max(longest_s, time.monotonic() - start)
+        kills.result()
+        becomes(lambda: values(all_of(log, OUT)), [b"%d" % written for written in range(n)])
+        assert listener.membership.committed(ONE) == n
+        assert longest_s < 30
+        listener.membership.close()
+
+
+def test_appends_to_a_broker_that_is_away_are_capped_and_given_up(own_broker: Callable[[], JavaBroker]) -> None:
+    broker = own_broker()
+    of = replace(options(Kafka(broker.bootstrap)), delivery_timeout_ms=3_000, ingress_bytes=1_000)
+    with closing(opened(of)) as log, ThreadPoolExecutor(1) as thread:
+        offsets = log.append(messages("one", 2))
+        broker.kill()
+        start = time.monotonic()
+        first = thread.submit(log.append, messages("one", 8))
+        time.sleep(0.5)  # it is on its way
+        asked = time.monotonic()
+        with pytest.raises(LogUnavailableError, match=r"not acknowledged yet.* try again later"):
+            log.append(messages("one", 8))
+        assert time.monotonic() - asked < 1
+        with pytest.raises(LogUnavailableError):
+            first.result(30)
+        assert time.monotonic() - start > 2
+        broker.start()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                again = log.append(messages("one", 1, start=2))
+                break
+            except LogUnavailableError:
+                assert time.monotonic() < deadline
+        assert again == [offsets[-1] + 1], "what was given up is not written later"
 
 
 def test_a_namesake_ends_the_open_transaction_of_a_dead_process_at_once(kafka: Kafka) -> None:
