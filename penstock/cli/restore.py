@@ -64,6 +64,8 @@ def restore(
         if not force:
             _check_empty(settings)
         manifest = unpack(source, staged)
+        if not force:
+            _check_store_empty(settings, manifest)
         _check_fits(source, manifest, settings)
         _check_key(source, staged, manifest, settings)
         _check_stopped(settings)
@@ -85,6 +87,18 @@ def _check_empty(settings: Settings) -> None:
             f"{settings.data_dir}: is not empty ({', '.join(sorted(strangers)[:3]) or log}); name another folder with "
             "--data-dir, or replace what is there with --force"
         )
+
+
+def _check_store_empty(settings: Settings, manifest: Manifest) -> None:
+    """An empty data directory says nothing about a store that is elsewhere, and that others may use right now."""
+    if settings.store_url is None:
+        return
+    for pipeline in manifest.pipelines:
+        if any(True for _ in blob_names(blobs_of(settings, pipeline, "checkpoints"), "checkpoints")):
+            raise UsageError(
+                f"{settings.store_url}: holds checkpoints of {pipeline} already; stop all its roles and replace them "
+                "with --force, or name another PENSTOCK_STORE_URL"
+            )
 
 
 def _check_fits(source: Path, manifest: Manifest, settings: Settings) -> None:
