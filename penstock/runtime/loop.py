@@ -11,7 +11,7 @@ import structlog
 
 from penstock.clock import Clock
 from penstock.contract import decoder_for
-from penstock.errors import ContractError, DependencyError, PenstockError, StageBugError
+from penstock.errors import ContractError, DependencyError, LogError, LogUnavailableError, PenstockError, StageBugError
 from penstock.log.port import Log, Membership, Message, Record, TopicPartition
 from penstock.runtime.batch_size import BatchSize
 from penstock.runtime.checkpoint import CheckpointStore
@@ -214,7 +214,10 @@ class StageLoop:
         return self._membership
 
     def _on_revoked(self, partitions: Sequence[int]) -> None:
-        self._commits.finish()
+        try:
+            self._commits.finish()
+        except LogUnavailableError as error:  # the poll's patience would repeat the poll, and forget the batch
+            raise LogError(f"{self.stage}: the last commit before a hand-over failed: {error}") from error
         for partition in partitions:
             self._assigned.discard(partition)
             held = self._held.pop(partition, None)

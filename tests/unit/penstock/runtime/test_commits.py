@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from penstock.errors import FencedError, PenstockError
+from penstock.errors import FencedError, LogError, LogUnavailableError, PenstockError
 from penstock.log.port import TopicPartition
 from penstock.runtime.commits import BackgroundCommits, Commits, InlineCommits
 from penstock.runtime.loop import group_name
@@ -133,5 +133,25 @@ def test_a_partition_is_given_up_after_its_commit(rig: Any) -> None:
     outputs, state = rig.fresh_fold()
     assert rig.values("predictions") == outputs
     assert rig.stages[0].state() == state, "the successor recovered what the first had committed"
+    first.close()
+    second.close()
+
+
+def test_a_commit_that_failed_for_good_ends_the_loop_at_a_hand_over_too(rig: Any) -> None:
+    rig.feed(0, 7)
+    gate, commits = Gate(rig.log), BackgroundCommits()
+    gate.error = LogUnavailableError("away")
+    gate.open.set()
+    first = rig.loop(log=gate, commits=commits, member="z", checkpoint_every_s=1e9, max_batch=14)
+    assert first.step(0.0) == 14
+    while not commits.ended():
+        pass
+    second = rig.loop(member="a")
+    second.step(0.0)
+    with pytest.raises(LogError, match="before a hand-over"):
+        first.step(0.0)
+    with pytest.raises(PenstockError, match="has failed"):
+        first.step(0.0)
+    assert rig.values("predictions") == []
     first.close()
     second.close()
