@@ -37,9 +37,6 @@ EFFECTS_EVERY_S = 0.2
 KAFKA_PATIENCE_S = 900.0
 #: A fit must never slow serving: the retrainer's process yields to everything else.
 RETRAINER_NICENESS = 10
-#: A child that is started again while the log is away waits for it as long as it would have waited had it lived.
-#: Without a parent it ends at once: whoever started it hears what is wrong.
-OPEN_PATIENCE_S = 60.0
 #: How long a stop waits for a fit. It is then left undone, and done again at the next start: that has one outcome too.
 EFFECTS_GRACE_S = 2.0
 
@@ -71,7 +68,9 @@ def run(
     stream = [role for role in roles if role in STREAM_ROLES]
     with ExitStack() as held:
         held.enter_context(stopped_by_signals(stop))
-        patience = Patience(SystemClock(), partial(_pause, stop), OPEN_PATIENCE_S if follow_parent else 0.0)
+        # A child that is started again while the log is away waits as long as it would have waited had it lived. Without
+        # a parent it ends at once: whoever started it hears what is wrong.
+        patience = Patience(SystemClock(), partial(_pause, stop), options.patience_s if follow_parent else 0.0)
         system = patience.call("open", lambda: held.enter_context(installation(context, pipeline)))
         members = held.enter_context(member_names(context.data_dir, pipeline.name, stream, settings.instance))
         run_roles(context, system, roles, members, options, stop)

@@ -6,9 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 
 import confluent_kafka
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from penstock.errors import FencedError, LogError, PenstockError
+from penstock.log.librdkafka_calls import within
 from penstock.log.librdkafka_catalog import Catalog, open_client
 from penstock.log.librdkafka_commits import MemberCommits
 from penstock.log.librdkafka_config import member_config
@@ -19,10 +21,14 @@ from penstock.log.librdkafka_place import GroupPlace, Seat
 from penstock.log.librdkafka_positions import Positions
 from penstock.log.port import Message, OnPartitions, Record, TopicPartition
 
+_log = structlog.get_logger()
+
 #: So many records are looked through for those of quieter partitions.
 AHEAD = 2_000
 #: librdkafka calls back about partitions in between; it says so only when a wait ends.
 LONGEST_WAIT_S = 0.05
+#: Closing takes some ms; where the client hangs, it is left behind.
+LET_GO_S, CLOSE_S = 1.0, 5.0
 
 
 class LibrdkafkaMembership:
@@ -90,9 +96,20 @@ class LibrdkafkaMembership:
             self._commits.close()
             with self._place.inside:
                 member_id = self._consumer.memberid()
-                self._consumer.close()
+                self._let_go()
+            try:
+                within(CLOSE_S, self._consumer.close)
+            except TimeoutError:
+                _log.warning("a consumer did not close in time and is left behind", group=self._seat.group)
             if member_id and not self._commits.fenced:
                 leave_group(self._seat.options, self._seat.group, self._seat.member, member_id)
+
+    def _let_go(self) -> None:
+        """Hand the partitions back while the client still answers: asked from a callback of its close, it may hang."""
+        self._consumer.unsubscribe()
+        deadline = time.monotonic() + LET_GO_S
+        while self._consumer.assignment() and time.monotonic() < deadline:
+            consume(self._consumer, 1, LONGEST_WAIT_S)
 
     # What librdkafka calls, from inside ``consume``.
 

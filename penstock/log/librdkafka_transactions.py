@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -15,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from penstock.errors import FencedError, LogError, LogUnavailableError
 from penstock.log.kafka_options import KafkaOptions
+from penstock.log.librdkafka_calls import within
 from penstock.log.librdkafka_catalog import open_client
 from penstock.log.librdkafka_config import transactional_config
 from penstock.log.librdkafka_errors import FENCED, MOVED_ON, Complaints, error_of, log_error, passes
@@ -151,20 +149,10 @@ class Transactions:
 
     def _send_offsets(self, offsets: Sequence[confluent_kafka.TopicPartition], metadata: Any, timeout_s: float) -> None:
         """Raises ``KafkaException``, and ``LogUnavailableError`` where the client does not come back."""
-        producer, answer = self._producer, Future[None]()
-
-        def send() -> None:
-            try:
-                producer.send_offsets_to_transaction(list(offsets), metadata, timeout_s)
-            except KafkaException as error:
-                answer.set_exception(error)
-            else:
-                answer.set_result(None)
-
-        threading.Thread(target=send, name="penstock-offsets", daemon=True).start()
+        send = partial(self._producer.send_offsets_to_transaction, list(offsets), metadata, timeout_s)
         try:
-            answer.result(timeout_s + _GRACE_S)
-        except FutureTimeoutError:
+            within(timeout_s + _GRACE_S, send)
+        except TimeoutError:
             error = KafkaError(KafkaError._TIMED_OUT)
             raise log_error(self._options, "committing offsets", error, self._complaints) from None
 

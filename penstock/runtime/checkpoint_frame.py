@@ -43,10 +43,15 @@ class StateIdentity:
         return found
 
 
+#: Raised whenever an older checkpoint of any stage would be misread: it then says so, and names the choices.
+STATE_FORMAT = "2"
+
+
 @lru_cache(maxsize=1)
 def library_versions() -> dict[str, str]:
-    """The versions that a state's bits depend on: python (minor), river, numpy, scipy; and the architecture."""
+    """What a state's bits depend on: its format, python (minor), river, numpy, scipy, and the architecture."""
     return {
+        "penstock state": STATE_FORMAT,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         **{library: version(library) for library in ("river", "numpy", "scipy")},
         "architecture": platform.machine(),

@@ -165,7 +165,7 @@ def test_a_child_waits_for_a_log_that_is_away_until_it_is_told_to_stop(
             raise LogUnavailableError("kafka: away")
         return "open"
 
-    patience = Patience(SystemClock(), partial(module._pause, stop), module.OPEN_PATIENCE_S)
+    patience = Patience(SystemClock(), partial(module._pause, stop), 60.0)
     if stopped:
         with pytest.raises(SystemExit) as ended:
             patience.call("open", opened)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,10 +16,19 @@ from penstock.log import embedded_groups
 from penstock.log.embedded import EmbeddedLog
 from penstock.log.embedded_lock import FileLock
 from penstock.log.port import Message, TopicConfig, TopicPartition
-from penstock.testing.log_subject import Listener, all_of, messages, settle
+from penstock.testing.log_subject import PATIENCE_S, Listener, all_of, messages
 
 ONE = TopicPartition("one", 0)
 TOPICS = [TopicConfig("one", 1), TopicConfig("out", 1)]
+
+
+def settle(listeners: Sequence[Listener], owned: Sequence[Sequence[int]]) -> None:
+    """Let all poll in turn (without records to give) until each owns exactly what is expected."""
+    deadline = time.monotonic() + PATIENCE_S
+    while [listener.owned for listener in listeners] != [list(expected) for expected in owned]:
+        assert time.monotonic() < deadline, f"owned: {[listener.owned for listener in listeners]}, expected {owned}"
+        for listener in listeners:
+            listener.membership.poll(1, 0.0)
 
 
 @pytest.fixture

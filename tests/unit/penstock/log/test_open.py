@@ -26,9 +26,7 @@ def test_embedded_with_a_path(tmp_path: Path) -> None:
     assert not (tmp_path / "unused").exists()
 
 
-@pytest.mark.parametrize(
-    "url", ["", "kafka//host:1", "embedded://", "embedded:///", "embedded://host/x.db", "x.db"]
-)
+@pytest.mark.parametrize("url", ["", "kafka//host:1", "embedded://", "embedded:///", "embedded://host/x.db", "x.db"])
 def test_anything_else_is_refused_by_name(url: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="embedded:///path") as caught:
         open_log(url, tmp_path, "pipe", VirtualClock())

@@ -189,5 +189,5 @@ def test_differences_name_what_changed() -> None:
 
 
 def test_library_versions_name_all_that_state_bits_depend_on() -> None:
-    assert set(library_versions()) == {"python", "river", "numpy", "scipy", "architecture"}
+    assert set(library_versions()) == {"penstock state", "python", "river", "numpy", "scipy", "architecture"}
     assert all(library_versions().values())
