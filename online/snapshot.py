@@ -9,7 +9,7 @@ from penstock.models import pickles
 from penstock.spec import Pipeline
 
 #: Raised whenever older bytes would be misread.
-FORMAT = 1
+FORMAT = 2
 
 
 def dump(committee: Committee) -> bytes:

@@ -68,8 +68,8 @@ def run(
     stream = [role for role in roles if role in STREAM_ROLES]
     with ExitStack() as held:
         held.enter_context(stopped_by_signals(stop))
-        # A child that is started again while the log is away waits as long as it would have waited had it lived. Without
-        # a parent it ends at once: whoever started it hears what is wrong.
+        # A child that is started again while the log is away waits as long as it would have waited had it lived.
+        # Without a parent it ends at once: whoever started it hears what is wrong.
         patience = Patience(SystemClock(), partial(_pause, stop), options.patience_s if follow_parent else 0.0)
         system = patience.call("open", lambda: held.enter_context(installation(context, pipeline)))
         members = held.enter_context(member_names(context.data_dir, pipeline.name, stream, settings.instance))

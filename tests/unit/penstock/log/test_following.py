@@ -6,6 +6,11 @@ from penstock.log.following import CHUNK, Follower
 from tests.unit.serving.stand import Stand
 
 
+@pytest.fixture
+def stand() -> Stand:
+    return Stand()
+
+
 def alert(number: int) -> Alert:
     return Alert(id=str(number), severity="info", title="", detail="", at_ms=0, source="test")
 
