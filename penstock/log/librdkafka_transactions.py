@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import confluent_kafka
+import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from penstock.errors import FencedError, LogError, LogUnavailableError
@@ -18,8 +19,11 @@ from penstock.log.librdkafka_config import transactional_config
 from penstock.log.librdkafka_errors import FENCED, MOVED_ON, Complaints, error_of, log_error, passes
 from penstock.log.port import Message
 
+_log = structlog.get_logger()
+
 Outcome: TypeAlias = Literal["committed", "aborted"]
 _PAUSE_S = 0.02
+_ABANDON_S = 2.0
 _GRACE_S = 2.0
 
 
@@ -102,8 +106,11 @@ class Transactions:
         except LogUnavailableError:
             self._producer, self._begun = self._make(), False
             raise
+        except FencedError:
+            self._abandon()
+            raise
         except LogError:
-            self._unfinished = None if self.fenced else "aborted"
+            self._unfinished = "aborted"
             self.finish(deadline)
             raise
         self._unfinished = "committed"
@@ -125,6 +132,13 @@ class Transactions:
             outcome, self._unfinished = self._unfinished, None
             return outcome
         return None
+
+    def _abandon(self) -> None:
+        """Our place in the group is lost, our transaction may still be open: readers would wait till it times out."""
+        try:
+            self._producer.abort_transaction(_ABANDON_S)
+        except KafkaException as exception:  # the producer is fenced too: then whoever fenced it has ended it
+            _log.debug("not aborted", group=self._group, why=str(error_of(exception)))
 
     def close(self) -> None:
         """Let go of the producer. What is unfinished then is ended by the coordinator, or by a namesake."""
