@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
+import dask
 from distributed import Client, Future
 from joblib import parallel_config  # type: ignore[import-untyped]  # it has no stubs
 from joblib.parallel import ParallelBackendBase, SequentialBackend  # type: ignore[import-untyped]
@@ -60,8 +61,10 @@ def dask_fits(address: str, shared: object) -> Iterator[None]:
     with client:
         try:
             client.wait_for_workers(1, timeout=WITHOUT_WORKERS_S)
+            # A task, not scattered data: those are gone with the last worker that holds a copy, and Dask drops copies.
             # Named by chance, not by content: a name of an earlier, broken off fit is never met again.
-            sent = client.scatter(pickle.dumps(shared), broadcast=True, hash=False)
+            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
+                sent = client.submit(_same, pickle.dumps(shared), pure=False)
         except (OSError, RuntimeError, CancelledError) as error:
             raise ClusterError(f"{address}: the Dask cluster has no worker; start `dask worker {address}`") from error
         with parallel_config(backend=_DaskBackend(address, client, shared, sent)):
@@ -128,6 +131,10 @@ def _version(library: str) -> str:
         return version(library)
     except PackageNotFoundError:
         return "none"
+
+
+def _same(data: bytes) -> bytes:
+    return data
 
 
 def _run_remotely(payload: bytes, shared: bytes, wanted: Mapping[str, str]) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import confluent_kafka
 import structlog
@@ -27,8 +28,10 @@ _log = structlog.get_logger()
 AHEAD = 2_000
 #: librdkafka calls back about partitions in between; it says so only when a wait ends.
 LONGEST_WAIT_S = 0.05
-#: Closing takes some ms; where the client hangs, it is left behind.
-LET_GO_S, CLOSE_S = 1.0, 5.0
+#: A client that is let go has nothing more to ask when it has been quiet for so long.
+QUIET_S = 0.1
+#: Letting go and closing take some ms; where the client hangs, it is left behind.
+LET_GO_S, CLOSE_S = 2.0, 5.0
 
 
 class LibrdkafkaMembership:
@@ -46,6 +49,7 @@ class LibrdkafkaMembership:
         self._complaints = Complaints()
         self._place = GroupPlace()
         self._closed = False
+        self._answered = 0  # callbacks about partitions
         self._failure: BaseException | None = None
         self._commits = MemberCommits(seat, catalog, self._place, lambda partition: self._positions.owns(partition))
         config = member_config(seat.options, self._complaints, seat.group, seat.member)
@@ -78,6 +82,7 @@ class LibrdkafkaMembership:
 
     def committed(self, partition: TopicPartition) -> int | None:
         """See ``Membership.committed``."""
+        self._check_open()
         self._commits.settle()
         timeout_s = self._seat.options.request_timeout_ms / 1000
         with self._place.inside:
@@ -105,24 +110,28 @@ class LibrdkafkaMembership:
                 leave_group(self._seat.options, self._seat.group, self._seat.member, member_id)
 
     def _let_go(self) -> None:
-        """Hand the partitions back while the client still answers: asked from a callback of its close, it may hang."""
-        self._consumer.unsubscribe()
+        """Hand the partitions back, and answer all callbacks, while the client still hears the answers.
+
+        One that its close calls may wait for ever (librdkafka issue 4884), and does so with the interpreter's lock.
+        """
+        with suppress(KafkaException):  # it is refused after a fatal error, which takes the partitions away anyhow
+            self._consumer.unsubscribe()
         deadline = time.monotonic() + LET_GO_S
-        while self._consumer.assignment() and time.monotonic() < deadline:
-            consume(self._consumer, 1, LONGEST_WAIT_S)
+        answered = -1
+        while (answered < self._answered or self._consumer.assignment()) and time.monotonic() < deadline:
+            answered = self._answered
+            consume(self._consumer, AHEAD, QUIET_S)
 
     # What librdkafka calls, from inside ``consume``.
 
     def _assigned(self, consumer: Consumer, partitions: list[confluent_kafka.TopicPartition]) -> None:
+        self._answered += 1
         consumer.incremental_assign([])  # what is read, and from where, is settled after this callback
-        if self._closed:  # a consumer that is closing answers no question any more: it would hang
-            return
         self._place.sit(consumer.memberid())
         self._positions.give([partition.partition for partition in partitions])
 
     def _revoked(self, consumer: Consumer, partitions: list[confluent_kafka.TopicPartition]) -> None:
-        if not self._closed:
-            self._place.note(consumer)  # a last commit may wait for it
+        self._place.note(consumer)  # a last commit may wait for it
         self._give_up([partition.partition for partition in partitions])
 
     def _lost(self, _: Consumer, partitions: list[confluent_kafka.TopicPartition]) -> None:
@@ -130,6 +139,7 @@ class LibrdkafkaMembership:
         self._give_up([partition.partition for partition in partitions])
 
     def _give_up(self, numbers: Sequence[int]) -> None:
+        self._answered += 1
         told = [number for number in self._positions.owned if number in numbers]
         try:
             if told:

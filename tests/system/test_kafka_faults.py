@@ -169,9 +169,19 @@ def test_a_namesake_ends_the_open_transaction_of_a_dead_process_at_once(kafka: K
         listener.membership.commit(messages("out", 1, start=1), {})
         becomes(lambda: values(all_of(log, OUT)), [b"0", b"1"])
         assert time.monotonic() - start < 5
-        share([listener], 1)  # a client that is closed while it still joins may hang
         listener.membership.close()
         del dead
+
+
+def test_a_member_that_never_polled_ends_at_any_moment_of_its_joining(kafka: Kafka) -> None:
+    of = options(kafka)
+    with closing(opened(of)) as log:
+        for moment in range(16):  # the group takes about three seconds to let its first member in
+            listener = Listener(log, f"{of.pipeline}.g{moment}", ["one"], "m")
+            time.sleep(moment / 5)
+            start = time.monotonic()
+            listener.membership.close()
+            assert time.monotonic() - start < 4
 
 
 def test_aborted_transactions_and_their_markers_stop_no_reader(kafka: Kafka) -> None:
