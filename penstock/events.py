@@ -102,15 +102,29 @@ class Histogram(Event, frozen=True, kw_only=True):
     categories: list[str] | None = None
 
 
+DriftKind: TypeAlias = Literal[
+    "concept",
+    "covariate",
+    "prior",
+    "prediction",
+    "uncertainty",
+    "schema",
+    "population",
+    "performance",
+    "fairness",
+]
+
+
 class Finding(Event, frozen=True, kw_only=True):
     """One detector's look at one signal. ``effect`` is in [0, 1] (KS statistic, total variation, rise of the error).
 
     ``p_value`` is the chance of a statistic at least as large without drift. ``since_event_time_ms`` is the
-    detector's estimate of when the change began.
+    detector's estimate of when the change began. ``measures`` holds further distances of the same two windows by name
+    (``psi``, ``wasserstein``, ``jensen_shannon``), which are reported and never decide alone.
     """
 
     detector: str
-    kind: Literal["concept", "covariate", "prior", "prediction", "schema", "population", "performance", "fairness"]
+    kind: DriftKind
     statistic: float
     effect: float
     p_value: float
@@ -123,6 +137,7 @@ class Finding(Event, frozen=True, kw_only=True):
     reference_mean: float | None = None
     current_mean: float | None = None
     histogram: Histogram | None = None
+    measures: dict[str, float] = {}
 
 
 class Evidence(Event, frozen=True, kw_only=True):
@@ -142,8 +157,26 @@ class Evidence(Event, frozen=True, kw_only=True):
     reference: str = ""
 
 
+class Cause(Event, frozen=True, kw_only=True):
+    """One signal of an incident: what moved, how far (``effect`` and ``measures``), and how it was before."""
+
+    detector: str
+    effect: float
+    p_value: float
+    feature: str | None = None
+    version: str | None = None
+    reference_mean: float | None = None
+    current_mean: float | None = None
+    measures: dict[str, float] = {}
+    histogram: Histogram | None = None
+
+
 class Drift(Event, frozen=True, kw_only=True):
-    """Topic ``drift``: an incident opened, got worse, or closed. ``id`` names the incident in all of these."""
+    """Topic ``drift``: an incident opened, got worse, or closed. ``id`` names the incident in all of these.
+
+    ``causes`` are its signals, the greatest effect first. ``reference`` says in words what was compared with.
+    ``drift_score`` and ``health`` are the pipeline's at that moment, in [0, 1].
+    """
 
     id: str
     status: Literal["opened", "escalated", "closed"]
@@ -164,6 +197,9 @@ class Drift(Event, frozen=True, kw_only=True):
     features: dict[str, float] = {}
     histogram: Histogram | None = None
     advice: str = ""
+    health: float | None = None
+    reference: str = ""
+    causes: list[Cause] = []
 
 
 class ScoreBlock(Event, frozen=True, kw_only=True):
