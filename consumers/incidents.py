@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from online.policy import IncidentPolicy
+from online.policy.fold import IncidentPolicy
 from penstock.events import Alert, Drift, Evidence
 from penstock.runtime.stage import Input, Output
 from penstock.spec import Pipeline

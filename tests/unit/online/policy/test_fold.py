@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from online.policy import ADVICE, ERROR_FLOOR, IncidentPolicy
+from online.policy.advice import ADVICE
+from online.policy.fold import IncidentPolicy
+from online.policy.levels import ERROR_FLOOR
 from penstock.events import Drift, Evidence, Finding
 from penstock.spec import DriftPolicy, Numeric, Pipeline
 
