@@ -7,11 +7,9 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
-import structlog
-
-from penstock.errors import LogError
 from penstock.log.following import Follower
 from penstock.log.port import Log, Record, TopicPartition
+from serving.following import follow
 
 #: How many of the newest records per partition are held in memory; older ones are read from the log.
 RING_RECORDS = 4096
@@ -26,9 +24,6 @@ HISTORY: dict[str, int | None] = {
     "predictions": RING_RECORDS,
 }
 POLL_S = 0.2
-RETRY_S = 0.5
-
-_logger = structlog.get_logger("serving")
 
 
 class _Ring:
@@ -52,12 +47,15 @@ class _Ring:
 
 
 class Feed:
-    """One thread reads; any thread may look. ``on_records`` is called in the reading thread, in order of arrival."""
+    """One thread reads; any thread may look. ``on_records`` is called in the reading thread, in order of arrival.
+
+    There are no partitions before ``open``.
+    """
 
     def __init__(self, log: Log, on_records: Callable[[Sequence[Record]], None]) -> None:
-        self._on_records = on_records
-        self._follower = Follower(log, HISTORY)
-        self._rings = {partition: _Ring(first) for partition, first in self._follower.positions.items()}
+        self._log, self._on_records = log, on_records
+        self._follower: Follower | None = None
+        self._rings: dict[TopicPartition, _Ring] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -73,16 +71,31 @@ class Feed:
         """All partitions of ``topics``."""
         return [partition for partition in self._rings if partition.topic in topics]
 
+    def open(self) -> bool:
+        """Find out where to begin; False where that is known already.
+
+        Raises:
+            LogUnavailableError: call it again.
+        """
+        if self._follower is not None:
+            return False
+        follower = Follower(self._log, HISTORY)
+        self._rings = {partition: _Ring(first) for partition, first in follower.positions.items()}
+        self._follower = follower
+        return True
+
     def catch_up(self) -> None:
-        """Read what the topics hold now. Raises ``LogUnavailableError``: it may be called again."""
-        for records in self._follower.history():
+        """Read what the topics hold now. After ``open``. Raises ``LogUnavailableError``: it may be called again."""
+        for records in self._opened().history():
             self._take(records)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Follow from here on; those who wait for changes do so in ``loop``."""
         self._loop = loop
         self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+        self._thread = threading.Thread(
+            target=follow, args=("following topics", self._step, self._stop), name="feed", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -90,7 +103,8 @@ class Feed:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        self._follower.close()
+        if self._follower is not None:
+            self._follower.close()
 
     def bounds(self, partition: TopicPartition) -> tuple[int, int]:
         """From and up to which offset records are held here."""
@@ -121,16 +135,15 @@ class Feed:
         finally:
             self._waiting.discard(event)
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                records = self._follower.poll(POLL_S)
-            except LogError as error:
-                _logger.warning("topics are not followed for now", error=str(error))
-                self._stop.wait(RETRY_S)
-                continue
-            if records:
-                self._take(records)
+    def _opened(self) -> Follower:
+        if self._follower is None:
+            raise RuntimeError("the feed is not open")
+        return self._follower
+
+    def _step(self) -> None:
+        records = self._opened().poll(POLL_S)
+        if records:
+            self._take(records)
 
     def _take(self, records: Sequence[Record]) -> None:
         with self._lock:

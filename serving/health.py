@@ -15,6 +15,7 @@ from penstock.errors import LogError
 from penstock.log.port import TopicPartition
 from penstock.models.slot import Loaded
 from serving.deps import ServingDeps
+from serving.opening import Opening
 from serving.problems import RETRY_AFTER_S, problem
 from serving.schemas import PROBLEMS, describe_feature
 
@@ -22,8 +23,8 @@ LOG_ANSWERS_WITHIN_S = 2.0
 AWAY: dict[int | str, dict[str, Any]] = {503: PROBLEMS[503] | {"description": "Not now; `detail` says why."}}
 
 
-def health_routes(deps: ServingDeps, alive: Callable[[], bool]) -> APIRouter:
-    """Whether the process is worth keeping (``alive``), and worth sending requests to."""
+def health_routes(deps: ServingDeps, opening: Opening, alive: Callable[[], bool]) -> APIRouter:
+    """Whether the process is worth keeping (``alive``), and worth sending requests to (``opening`` is done)."""
     router = APIRouter(tags=["operations"])
 
     @router.head("/health/live", include_in_schema=False)
@@ -39,6 +40,8 @@ def health_routes(deps: ServingDeps, alive: Callable[[], bool]) -> APIRouter:
         retry = {"Retry-After": str(RETRY_AFTER_S)}
         if not alive():
             return problem(503, "model swaps are not followed any more; restart this process", headers=retry)
+        if opening.why is not None:
+            return problem(503, opening.why, headers=retry)
         try:
             with anyio.fail_after(LOG_ANSWERS_WITHIN_S):
                 where = TopicPartition("models", 0)

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from penstock.contract import decoder_for
-from penstock.errors import ContractError, LogError
+from penstock.errors import ContractError
 from penstock.events import Features, ModelRecord
 from penstock.log.following import Follower
 from penstock.log.port import Record
@@ -16,9 +16,9 @@ from penstock.models.slot import WARM_ROWS, is_older
 from penstock.telemetry import CounterName, GaugeName
 from serving.deps import ServingDeps
 from serving.feed import Feed
+from serving.following import follow
 
 POLL_S = 0.2
-RETRY_S = 0.5
 
 _logger = structlog.get_logger("serving")
 
@@ -38,7 +38,7 @@ class Swaps:
         self._deps, self._feed = deps, feed
         self._decode = decoder_for("models", deps.pipeline)
         self._features = msgspec.json.Decoder(_Row)
-        self._follower = Follower(deps.log, {"models": None})
+        self._follower: Follower | None = None
         self._pending: dict[str, ModelRecord] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -49,15 +49,19 @@ class Swaps:
         return self._thread is not None and self._thread.is_alive()
 
     def catch_up(self) -> None:
-        """Apply all that the topic holds now. Raises ``LogUnavailableError``."""
+        """Apply all that the topic holds now. Raises ``LogUnavailableError``: call it again."""
+        if self._follower is None:
+            self._follower = Follower(self._deps.log, {"models": None})
         for records in self._follower.history():
             self._note(records)
         self._apply()
 
     def start(self) -> None:
-        """Follow from here on."""
+        """Follow from here on. After ``catch_up``."""
         self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name="swaps", daemon=True)
+        self._thread = threading.Thread(
+            target=follow, args=("following models", self._step, self._stop), name="swaps", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -65,16 +69,17 @@ class Swaps:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        self._follower.close()
+        if self._follower is not None:
+            self._follower.close()
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._note(self._follower.poll(POLL_S))
-                self._apply()
-            except LogError as error:
-                _logger.warning("models are not followed for now", error=str(error))
-                self._stop.wait(RETRY_S)
+    def _followed(self) -> Follower:
+        if self._follower is None:
+            raise RuntimeError("what the topic holds is not known yet")
+        return self._follower
+
+    def _step(self) -> None:
+        self._note(self._followed().poll(POLL_S))
+        self._apply()
 
     def _note(self, records: list[Record]) -> None:
         for record in records:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from penstock.clock import Clock
@@ -18,6 +18,7 @@ from penstock.models.snapshots import SnapshotPublisher
 from penstock.runtime.checkpoint import CheckpointStore
 from penstock.runtime.commits import Commits, InlineCommits
 from penstock.runtime.loop import LoopOptions, StageLoop, group_name
+from penstock.runtime.patience import Patience
 from penstock.runtime.stage import Stage
 from penstock.spec import Pipeline
 from penstock.telemetry import CounterName, GaugeName, Telemetry
@@ -41,21 +42,39 @@ class System:
     after_swap: Callable[[], None] = lambda: None
 
 
+def served_models(system: System) -> ServedModels:
+    """What a process serves, before the first record of ``models``; a refused model becomes an alert."""
+    from online.loading import model_loader
+    from online.prior import PriorModel
+
+    return ServedModels(
+        system.artifacts, model_loader(system.pipeline), PriorModel(system.pipeline), partial(_refused, system)
+    )
+
+
+def _refused(system: System, record: ModelRecord, why: str) -> None:
+    system.telemetry.count(CounterName.SWAPS, slot=record.slot.split("-")[0], outcome="refused")
+    alert = Alert(
+        id=f"refused-{record.slot}-{record.version}-{record.generation}-{record.snapshot or 0}",
+        severity="critical",
+        title=f"model {record.version} was refused",
+        detail=why,
+        at_ms=system.clock.now_ms(),
+        source="scorer",
+    )
+    system.log.append([Message("alerts", alert.id.encode(), encode(alert))])
+
+
 class ModelsTail:
-    """Keeps `ServedModels` up to date from the ``models`` topic; a refused model becomes an alert."""
+    """Keeps `ServedModels` up to date from the ``models`` topic."""
 
     def __init__(self, system: System) -> None:
-        from online.loading import model_loader
-        from online.prior import PriorModel
-
         self._system = system
         self._follower = Follower(system.log, {"models": None})
         self._caught_up = False
         self._pending: dict[str, ModelRecord] = {}
         self._decode = decoder_for("models", system.pipeline)
-        self.served = ServedModels(
-            system.artifacts, model_loader(system.pipeline), PriorModel(system.pipeline), self._refused
-        )
+        self.served = served_models(system)
 
     def follow(self) -> None:
         """Apply what was announced since the last call; of several records of a slot, the newest only.
@@ -87,19 +106,6 @@ class ModelsTail:
             event = self._decode(record.value)
             if isinstance(event, ModelRecord) and not is_older(event, self._pending.get(event.slot)):
                 self._pending[event.slot] = event
-
-    def _refused(self, record: ModelRecord, why: str) -> None:
-        system = self._system
-        system.telemetry.count(CounterName.SWAPS, slot=record.slot.split("-")[0], outcome="refused")
-        alert = Alert(
-            id=f"refused-{record.slot}-{record.version}-{record.generation}-{record.snapshot or 0}",
-            severity="critical",
-            title=f"model {record.version} was refused",
-            detail=why,
-            at_ms=system.clock.now_ms(),
-            source="scorer",
-        )
-        system.log.append([Message("alerts", alert.id.encode(), encode(alert))])
 
 
 def read_all(log: Log, topic: str, partition: int = 0) -> list[bytes]:
@@ -133,11 +139,11 @@ def make_loop(
     member: str,
     options: LoopOptions,
     reached: Callable[[str], None] = unobserved,
-    sleep: Callable[[float], None] = time.sleep,
+    patience: Patience | None = None,
 ) -> StageLoop:
     """The loop that runs the stream stage ``role``; ``reached`` hears the loop's kill points.
 
-    ``sleep`` is how it waits for a log that is away: it may raise to end the wait.
+    ``patience`` is how it waits for a log that is away; its sleep may raise to end the wait.
     """
     models = ModelsTail(system) if role == "scorer" else None
     return StageLoop(
@@ -153,7 +159,7 @@ def make_loop(
         commits=system.commits(),
         before_batch=models.follow if models else None,
         reached=reached,
-        sleep=sleep,
+        patience=patience,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from penstock.cli.compose import STREAM_ROLES, ModelsTail, System, make_loop
+from penstock.cli.compose import STREAM_ROLES, System, make_loop, served_models
 from penstock.cli.context import Context, of
 from penstock.cli.installation import installation, registry_of
 from penstock.cli.instance import member_names
@@ -24,8 +24,9 @@ from penstock.clock import SystemClock
 from penstock.errors import RegistryError, UsageError
 from penstock.log.open import bootstrap_of
 from penstock.runtime.collector import calm_collector
-from penstock.runtime.loop import LoopOptions
+from penstock.runtime.loop import PATIENCE_S, LoopOptions
 from penstock.runtime.patience import Patience
+from penstock.runtime.pulse import Pulse
 from penstock.runtime.worker import run_loops
 from penstock.testing.kill_points import kill_points_for
 
@@ -63,17 +64,18 @@ def run(
         _stop_with_parent(stop)
     pipeline, settings = context.pipeline(), context.settings
     options = LoopOptions(on_mismatch="rebuild" if rebuild else "new-epoch" if new_epoch else "stop")
-    if bootstrap_of(settings.log) is not None:
-        options = replace(options, patience_s=KAFKA_PATIENCE_S)
+    patience_s = PATIENCE_S if bootstrap_of(settings.log) is None else KAFKA_PATIENCE_S
+    pulse = Pulse(SystemClock())
+    patience = Patience(SystemClock(), partial(_pause, stop), patience_s, pulse.heard)
     stream = [role for role in roles if role in STREAM_ROLES]
     with ExitStack() as held:
         held.enter_context(stopped_by_signals(stop))
         # A child that is started again while the log is away waits as long as it would have waited had it lived.
         # Without a parent it ends at once: whoever started it hears what is wrong.
-        patience = Patience(SystemClock(), partial(_pause, stop), options.patience_s if follow_parent else 0.0)
-        system = patience.call("open", lambda: held.enter_context(installation(context, pipeline)))
+        opening = patience if follow_parent else replace(patience, deadline_s=0.0)
+        system = opening.call("open", lambda: held.enter_context(installation(context, pipeline)))
         members = held.enter_context(member_names(context.data_dir, pipeline.name, stream, settings.instance))
-        run_roles(context, system, roles, members, options, stop)
+        run_roles(context, system, roles, members, options, stop, patience)
 
 
 def _pause(stop: threading.Event, seconds: float) -> None:
@@ -99,19 +101,18 @@ def run_roles(
     members: Mapping[str, str],
     options: LoopOptions,
     stop: threading.Event,
+    patience: Patience,
 ) -> None:
     """Run ``roles`` in this process until ``stop`` is set: serving in this thread, or else the stream loops.
 
-    ``members``: the stream roles among them, each with the name of its member.
+    ``members``: the stream roles among them, each with the name of its member. ``patience``: with a log that is away.
     """
     failures: list[BaseException] = []
     effects = None
     threads = []
-    sleep = partial(_pause, stop)
-    patience = Patience(system.clock, sleep, options.patience_s)
     loops = {
         role: patience.call(
-            "start", partial(make_loop, role, system, member, options, kill_points_for(role, os.environ), sleep)
+            "open", partial(make_loop, role, system, member, options, kill_points_for(role, os.environ), patience)
         )
         for role, member in members.items()
     }
@@ -122,6 +123,7 @@ def run_roles(
         effects = _guarded("effects", lambda: _run_effects(context, system, decides, stop, patience), failures, stop)
     if loops:
         calm_collector()
+    patience.heard("start", None)
     logger.info("started", roles=" ".join(roles), pipeline=system.pipeline.name, pid=os.getpid(), **members)
     try:
         if "serving" in roles:
@@ -194,16 +196,14 @@ def _run_serving(context: Context, system: System, stop: threading.Event, patien
     from serving.app import run_server
     from serving.deps import ServingDeps
 
-    models = patience.call("start", lambda: ModelsTail(system))
-    patience.call("start", models.follow)
-    deps = ServingDeps(system.pipeline, system.log, models.served, system.telemetry, system.clock, context.settings)
+    served = served_models(system)
+    deps = ServingDeps(system.pipeline, system.log, served, system.telemetry, system.clock, context.settings)
 
     def ready(url: str) -> None:
         write_address(context.data_dir, url)
         logger.info("serving", url=url)
 
-    host, port = context.settings.host, context.settings.port
-    patience.call("start", lambda: run_server(deps, host, port, ready, stop))
+    run_server(deps, context.settings.host, context.settings.port, ready, stop, patience)
 
 
 def address_file(data_dir: Path) -> Path:

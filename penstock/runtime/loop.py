@@ -29,6 +29,9 @@ from penstock.topology import StageEntry
 
 _log = structlog.get_logger()
 
+#: How long a log that is away is waited for where nobody says otherwise.
+PATIENCE_S = 60.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopOptions:
@@ -36,13 +39,12 @@ class LoopOptions:
 
     A transaction holds ``max_batch`` records at most. ``checkpoint_every_s`` seconds lie between two checkpoints of a
     partition, and more where they are dear: writing those of all its partitions takes at most ``checkpoint_share`` of
-    the loop's time. ``patience_s``: how long an unavailable log is waited for.
+    the loop's time.
     """
 
     max_batch: int = 4000
     checkpoint_every_s: float = 2.0
     checkpoint_share: float = 0.05
-    patience_s: float = 60.0
     on_mismatch: OnMismatch = "stop"
 
 
@@ -76,7 +78,8 @@ class StageLoop:
     An exception leaves state ahead of what is committed, so the loop is spent after one: nothing more is written,
     and a new loop starts from what is committed. ``before_batch`` is called after each poll, before processing.
     ``reached`` hears ``mid_batch``, ``before_checkpoint``, ``after_checkpoint`` and ``after_commit``, for tests
-    that kill the process there. One thread steps and closes a loop; its first step joins the group.
+    that kill the process there. ``patience`` is how a log that is away is waited for. One thread steps and closes a
+    loop; its first step joins the group.
     """
 
     def __init__(
@@ -94,7 +97,7 @@ class StageLoop:
         commits: Commits | None = None,
         before_batch: Callable[[], None] | None = None,
         reached: Callable[[str], None] = _pass,
-        sleep: Callable[[float], None] = time.sleep,
+        patience: Patience | None = None,
     ) -> None:
         self._entry, self._log = entry, log
         self._clock, self._telemetry, self._options = clock, telemetry, options
@@ -102,7 +105,7 @@ class StageLoop:
         self._before_batch, self._reached = before_batch, reached
         self._commits = commits or InlineCommits()
         self._batch_size = BatchSize(options.max_batch)
-        self._patience = Patience(clock, sleep, options.patience_s)
+        self._patience = patience or Patience(clock, time.sleep, PATIENCE_S)
         self._recovery = Recovery(entry, pipeline, log, make_stage, checkpoints, options.on_mismatch, self._patience)
         self._saver = Saver(
             entry.name,
@@ -138,7 +141,7 @@ class StageLoop:
             FencedError: another process took a partition over; nothing was committed.
             StateMismatchError, UnrecoverableStateError: see `Recovery.recover`.
             OffsetOutOfRangeError: retention passed inputs that were not read yet.
-            LogUnavailableError: it was unavailable for longer than ``patience_s``; nothing was committed.
+            LogUnavailableError: it was unavailable for longer than ``patience`` lasts; nothing was committed.
         """
         if self._spent:
             raise PenstockError(f"{self.stage}: this loop has failed or was closed; a new one has to take over")

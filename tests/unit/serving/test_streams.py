@@ -143,6 +143,7 @@ def test_an_address_that_is_taken_is_one_clear_line(stand: Stand) -> None:
 @asynccontextmanager
 async def feed_of(stand: Stand) -> AsyncIterator[Feed]:
     feed = Feed(stand.log, lambda _records: None)
+    feed.open()
     feed.catch_up()
     feed.start(asyncio.get_running_loop())
     try:
@@ -209,6 +210,7 @@ def test_where_retention_overtook_a_client_a_gap_says_so() -> None:
 @pytest.mark.parametrize("start", ["yesterday", "alerts/0", "alerts/0:x", "alerts/-1:0", "alerts/0:" + "9" * 30])
 def test_a_start_that_is_none_names_the_parameter(start: str, stand: Stand) -> None:
     feed = Feed(stand.log, lambda _records: None)
+    feed.open()
     with pytest.raises(ContractError, match="from") as caught:
         cursor_from(feed, stand.log, "alerts", start)
     assert caught.value.field == "from"
@@ -223,6 +225,7 @@ def test_topics_that_are_not_for_clients_are_refused(topics: str, client: TestCl
 def test_a_position_beyond_the_end_begins_now(stand: Stand) -> None:
     stand.append("alerts", alert(0))
     feed = Feed(stand.log, lambda _records: None)
+    feed.open()
     feed.catch_up()
     assert cursor_from(feed, stand.log, "alerts", "alerts/0:99").id == "alerts/0:1"
     assert cursor_from(feed, stand.log, "alerts,drift", "drift/0:0,elsewhere/7:3").id == "alerts/0:1,drift/0:0"

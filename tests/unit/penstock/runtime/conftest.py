@@ -15,6 +15,7 @@ from penstock.log.port import Log, Message, TopicConfig, TopicPartition
 from penstock.models.artifact import Signer
 from penstock.runtime.checkpoint import DirectoryCheckpoints
 from penstock.runtime.loop import LoopOptions, StageLoop
+from penstock.runtime.patience import Patience
 from penstock.runtime.stage import Input, Output
 from penstock.spec import Numeric, Pipeline
 from penstock.telemetry import Telemetry
@@ -104,6 +105,7 @@ class Rig:
             if name in changes
         }
         checkpoints = given.pop("checkpoints", self.checkpoints)
+        patience = Patience(self.clock, self.clock.advance_s, changes.pop("patience_s", 60.0))
         return StageLoop(
             self.entry,
             given.pop("pipeline", self.pipeline),
@@ -114,7 +116,7 @@ class Rig:
             self.telemetry,
             member,
             self.options(**changes),
-            sleep=self.clock.advance_s,
+            patience=patience,
             **given,
         )
 

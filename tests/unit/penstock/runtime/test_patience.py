@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+from structlog.testing import capture_logs
 
 from penstock.clock import VirtualClock
 from penstock.errors import FencedError, LogUnavailableError
@@ -43,3 +46,34 @@ def test_other_errors_are_not_waited_for() -> None:
     with pytest.raises(FencedError):
         Patience(clock, clock.advance_s, 3.0).call("it", failing(1, FencedError("g", 0)))  # type: ignore[arg-type]
     assert clock.monotonic_s() == 0.0
+
+
+def test_an_outage_is_told_at_once_then_ever_more_rarely_and_its_end_once() -> None:
+    clock = VirtualClock()
+    heard: list[tuple[str, str | None]] = []
+
+    def operation() -> str:
+        if clock.monotonic_s() < 600:
+            raise LogUnavailableError("away")
+        return "done"
+
+    with capture_logs() as lines:
+        Patience(clock, clock.advance_s, 900.0, lambda what, why: heard.append((what, why))).call("poll", operation)
+    told = [round(line["waited_s"]) for line in lines if line["log_level"] == "warning"]
+    assert told[0] == 0
+    assert len(told) < 16
+    silences = [after - before for before, after in pairwise(told)]
+    assert silences == sorted(silences)
+    assert max(silences) <= 62
+    assert [line["event"] for line in lines if line["log_level"] == "info"] == ["log available again"]
+    assert heard[0] == ("poll", "away")
+    assert heard[-1] == ("poll", None)
+
+
+def test_what_succeeds_at_once_says_nothing() -> None:
+    heard: list[tuple[str, str | None]] = []
+    clock = VirtualClock()
+    with capture_logs() as lines:
+        Patience(clock, clock.advance_s, 1.0, lambda *told: heard.append(told)).call("poll", lambda: 1)
+    assert lines == []
+    assert heard == [("poll", None)]
