@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from online.policy.advice import detail, title
 from online.policy.fold import IncidentPolicy
 from penstock.events import Alert, Drift, Evidence
 from penstock.runtime.stage import Input, Output
@@ -30,13 +31,11 @@ class Incidents:
         return outputs
 
     def _alert(self, drift: Drift) -> Alert:
-        where = f" in {', '.join(list(drift.features)[:5])}" if drift.features else ""
-        drop = "" if drift.performance_drop is None else f", served error up by {drift.performance_drop:.3f}"
         return Alert(
             id=f"{drift.id}-{drift.status}",
             severity=drift.level,
-            title=f"{self._name}: {drift.kind} drift {drift.status}{where}",
-            detail=f"{drift.detector}: effect {drift.effect:.3f}, p {drift.p_value:.2g}{drop}. {drift.advice}",
+            title=title(self._name, drift),
+            detail=detail(drift),
             at_ms=drift.event_time_ms,
             source="incidents",
         )

@@ -18,6 +18,8 @@ Task: TypeAlias = Literal["binary", "multiclass", "regression"]
 Tier: TypeAlias = Literal["light", "balanced", "full"]
 
 DAY_MS = 86_400_000
+#: Endings of the thresholds of effects, which are in [0, 1].
+_IN_UNIT = ("_floor", "_drop", "_share", "_score")
 _NAME = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
 
 
@@ -91,8 +93,17 @@ class DriftPolicy:
 
     ``window`` and ``reference`` are records, ``look_every`` predictions (or labelled examples) between two looks;
     together with ``adwin_delta`` they shape the detectors' state. The rest are thresholds and may change at any time.
-    ``false_incidents_per_50k`` bounds the expected number of false covariate incidents in 50,000 stationary
-    predictions over all features; ``effect_floor`` is the least KS statistic or total variation worth an alarm.
+
+    ``false_incidents_per_50k`` bounds the expected number of false incidents in 50,000 stationary predictions over all
+    features, kinds, looks and partitions. The floors are the least effects worth an alarm: ``effect_floor`` of a
+    feature (KS statistic, total variation, rise of the share of broken values), or instead ``psi_warning`` (a feature
+    with a PSI of ``psi_critical`` also counts as moved for ``critical_feature_share``); ``error_floor`` a rise of the
+    error (concept), ``performance_floor`` a drop of a metric, ``prior_floor`` a total variation of the labels' shares,
+    ``prediction_floor`` a KS statistic or total variation of the scores or decisions, ``uncertainty_floor`` a rise of
+    the mean uncertainty, ``population_floor`` 2 (AUC - 0.5) of the domain classifier, ``fairness_floor`` how far a
+    ratio of groups lies below its limit.
+    Critical: performance fell by more than ``critical_performance_drop``, or more than ``critical_feature_share`` of
+    the features moved, or an effect is above ``critical_drift_score``. An incident closes after ``quiet_looks``.
     """
 
     window: int = 1000
@@ -101,6 +112,15 @@ class DriftPolicy:
     adwin_delta: float = 0.002
     false_incidents_per_50k: float = 1.0
     effect_floor: float = 0.1
+    psi_warning: float = 0.1
+    psi_critical: float = 0.25
+    error_floor: float = 0.02
+    performance_floor: float = 0.02
+    prior_floor: float = 0.05
+    prediction_floor: float = 0.1
+    uncertainty_floor: float = 0.05
+    population_floor: float = 0.1
+    fairness_floor: float = 0.0
     critical_performance_drop: float = 0.05
     critical_feature_share: float = 0.30
     critical_drift_score: float = 0.70
@@ -113,6 +133,11 @@ class DriftPolicy:
             raise SpecError(f"drift policy: adwin_delta is {self.adwin_delta}, it must be between 0 and 1")
         if not self.false_incidents_per_50k > 0.0:
             raise SpecError("drift policy: false_incidents_per_50k must be positive; no detector can promise none")
+        for name in (field.name for field in fields(self) if field.name.endswith(_IN_UNIT)):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise SpecError(f"drift policy: {name} is {getattr(self, name)}, it must be in [0, 1]")
+        if not 0.0 <= self.psi_warning <= self.psi_critical:
+            raise SpecError("drift policy: psi_warning must be at least 0 and at most psi_critical")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
-from online.policy.incident import Incident, head_of
-from online.policy.levels import Thresholds
-from online.policy.merging import NewestEvidence, Signal, SignalKey
-from penstock.events import Drift, Evidence
+from online.policy.advice import reference_of
+from online.policy.health import drift_score, health, is_served
+from online.policy.incident import Incident, Status, head_of
+from online.policy.merging import Held, NewestEvidence, Signal, SignalKey, is_look
+from online.policy.thresholds import Thresholds
+from penstock.events import Drift, DriftKind, Evidence, Level
 from penstock.spec import Pipeline
 
 
 class _State(msgspec.Struct, array_like=True):
-    newest: list[Evidence]
+    newest: list[Held]
     generations: dict[str, int]
     open: list[Incident]
 
 
 class IncidentPolicy:
-    """The fold of ``evidence`` into incidents.
+    """The fold of ``evidence`` into incidents, one kind of drift per incident.
 
-    *Merging.* The newest evidence of each partition of a stage counts. A signal's merged effect is the mean over
-    partitions weighted by their current windows, its p-value the least one times the number of partitions. It is
-    significant if the least p-value, uncorrected, is within `significance_level` (whose bound is over all looks of all
-    partitions together) and the merged effect reaches ``effect_floor``. ADWIN decides by itself: fired, and a rise
-    of the error of at least 0.02.
+    *Merging.* The newest evidence of each partition of a stage counts (`NewestEvidence`). A signal's merged effect is
+    the mean over partitions weighted by their current windows.
 
-    *One drift, one incident.* Signals of one kind that become significant within ``drift.window`` records of the
-    incident's opening join it; later ones open another. Within that time a detector that fires again is the same drift;
-    after it, the old incident is closed and a new one opened.
+    *Opening.* A signal needs significance and an effect (`Thresholds.opens`): a p-value of one partition within the
+    level of its kind (`kind_level`, whose bound is over all looks of all partitions together, so the p-value needs no
+    correction for their number), and a merged effect of at least the kind's floor. Detectors that decide by themselves
+    (``fired``) need the floor only.
 
-    *Levels.* Critical: the served error rose by more than ``critical_performance_drop``, or more than
-    ``critical_feature_share`` of the monitored features moved, or an effect is above ``critical_drift_score``; else
-    warning. A rise of the level is an ``escalated`` event.
+    *One drift, one incident.* A signal that moves joins the open incident of its kind if another detector already sees
+    the same feature or version there, or within ``drift.window`` records per partition of the last that joined, or if
+    its change began before that time was over. Else it opens another. A detector that fires again later, at a later
+    change, closes the old incident and opens a new one.
 
-    *End.* A signal leaves its incident after ``quiet_looks`` looks per partition in a row without significance; what it
-    does later is another drift. The incident closes when its last signal has left, or at the first evidence of the same
-    stage about a higher generation. Evidence about an older generation than its stage's newest is ignored.
+    *Levels.* `Thresholds.level`, from warning to critical and never back; a rise is an ``escalated`` event.
+
+    *End.* A signal leaves its incident after ``quiet_looks`` looks per partition in a row at which it did not hold it
+    open (`Thresholds.holds`, a weaker condition than to open); what it does later is another drift. The incident
+    closes when its last signal has left. At the first evidence about a higher generation one such look is enough: what
+    started afresh with the new champion closes, what is still seen after it goes on, as an incident of the new
+    generation. Evidence about an older generation than its stage's newest is ignored.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -53,94 +56,114 @@ class IncidentPolicy:
         stage, generation = evidence.stage, self._newest.generation(evidence.stage)
         if evidence.generation < generation:
             return []
-        events: list[Drift] = []
-        if evidence.generation > generation:
-            events += [self._close(held, evidence) for held in self._of(stage)]
         self._newest.take(evidence)
-        signals = self._newest.signals(stage, evidence)
-        events += self._open_new(evidence, offset, signals)
-        events += [event for held in self._of(stage) for event in self._follow(held, evidence, signals)]
+        renewed = evidence.generation > generation
+        if renewed:
+            self._renew(stage, evidence.generation)
+        signals = self._newest.signals(stage, self._patience(stage), evidence)
+        events = self._open_new(evidence, offset, signals)
+        counts = renewed or is_look(evidence)
+        for held in [held for held in self._open if held.stage == stage]:
+            events += self._follow(held, evidence, signals, counts)
         return events
 
-    def _of(self, stage: str) -> list[Incident]:
-        return [held for held in self._open if held.stage == stage]
+    def _patience(self, stage: str) -> int:
+        return self._policy.quiet_looks * self._newest.partitions(stage)
+
+    def _renew(self, stage: str, generation: int) -> None:
+        for held in self._open:
+            if held.stage == stage:
+                held.generation = generation
+                held.quiet = dict.fromkeys(held.quiet, self._patience(stage) - 1)
 
     def _open_new(self, evidence: Evidence, offset: int, signals: dict[SignalKey, Signal]) -> list[Drift]:
         events: list[Drift] = []
-        by_kind: dict[str, list[SignalKey]] = {}
+        by_kind: dict[DriftKind, dict[SignalKey, Signal]] = {}
         for key, signal in signals.items():
-            if self._thresholds.opens(signal) and self._unclaimed(key, signal, evidence.stage):
-                by_kind.setdefault(signal.finding.kind, []).append(key)
-        for kind, keys in by_kind.items():
-            same_kind = [held for held in self._open if held.kind == kind]
-            young = [held for held in same_kind if self._is_young(held)]
-            if young:
-                young[-1].quiet.update(dict.fromkeys(keys, 0))
-                continue
-            events += [self._close(held, evidence) for held in same_kind if not held.quiet.keys().isdisjoint(keys)]
-            events.append(self._open_one(kind, keys, evidence, offset, signals))
+            if self._thresholds.opens(signal) and not self._joined(key, signal, evidence.stage):
+                by_kind.setdefault(key.kind, {})[key] = signal
+        for kind, news in by_kind.items():
+            for held in [held for held in self._open if held.kind == kind and any(map(held.claims, news))]:
+                events.append(self._close(held, evidence))
+            events.append(self._open_one(kind, news, evidence, offset))
         return events
 
-    def _open_one(
-        self, kind: str, keys: list[SignalKey], evidence: Evidence, offset: int, signals: dict[SignalKey, Signal]
-    ) -> Drift:
-        members = [signals[key] for key in keys]
-        dates = [date for member in members if (date := member.finding.since_event_time_ms) is not None]
+    def _joined(self, key: SignalKey, signal: Signal, stage: str) -> bool:
+        """Whether the signal belongs to an open incident; it joins that one if it is not in it yet."""
+        seen, since = self._newest.seen(stage), signal.finding.since_event_time_ms
+        mine = [held for held in self._open if held.kind == key.kind and held.stage == stage]
+        if any(key in held.quiet for held in mine) and not signal.fired:
+            return True
+        for held in reversed(mine):
+            in_time = self._is_young(held) or (since is not None and since <= held.settled_ms)
+            if in_time or (held.claims(key) and not signal.fired):
+                held.join([key], seen)
+                return True
+        return False
+
+    def _is_young(self, held: Incident) -> bool:
+        wide = self._policy.window * self._newest.partitions(held.stage)
+        return self._newest.seen(held.stage) - held.joined_at <= wide
+
+    def _open_one(self, kind: DriftKind, members: dict[SignalKey, Signal], evidence: Evidence, offset: int) -> Drift:
+        dates = [signal.finding.since_event_time_ms for signal in members.values()]
         held = Incident(
             id=f"{self._name}-{kind}-{offset}",
             kind=kind,
             stage=evidence.stage,
             level="warning",
             generation=evidence.generation,
-            opened_at=self._newest.seen(evidence.stage),
-            features={},
-            quiet=dict.fromkeys(keys, 0),
-            since=min(dates, default=None),
-            head=head_of(members),
+            joined_at=self._newest.seen(evidence.stage),
+            settled_ms=evidence.event_time_ms,
+            since=min((date for date in dates if date is not None), default=None),
+            reference=reference_of(kind, evidence.reference),
+            head=head_of(members.values()),
+            quiet=dict.fromkeys(members, 0),
         )
         held.measure(members)
         held.level = self._level_of(held, members)
         self._open.append(held)
         return self._event(held, "opened", evidence)
 
-    def _unclaimed(self, key: SignalKey, signal: Signal, stage: str) -> bool:
-        """Whether the signal is news: in no open incident, or a point detector that fired again."""
-        return self._thresholds.fires(signal) or not any(key in held.quiet for held in self._of(stage))
-
-    def _is_young(self, held: Incident) -> bool:
-        return self._newest.seen(held.stage) - held.opened_at <= self._policy.window
-
-    def _follow(self, held: Incident, evidence: Evidence, signals: dict[SignalKey, Signal]) -> list[Drift]:
-        moving = {
-            key: signals[key] for key in held.quiet if key in signals and self._thresholds.significant(signals[key])
-        }
+    def _follow(
+        self, held: Incident, evidence: Evidence, signals: dict[SignalKey, Signal], counts: bool
+    ) -> list[Drift]:
+        if self._is_young(held):
+            held.settled_ms = max(held.settled_ms, evidence.event_time_ms)
         events: list[Drift] = []
-        held.measure(list(moving.values()))
-        if held.level == "warning" and self._level_of(held, list(moving.values())) == "critical":
+        moving = {key: signals[key] for key in held.quiet if key in signals and self._thresholds.holds(signals[key])}
+        held.measure(moving)
+        if held.level == "warning" and self._level_of(held, moving) == "critical":
             held.level = "critical"
-            held.head = head_of(list(moving.values())) if moving else held.head
+            held.head = head_of(moving.values())
             events.append(self._event(held, "escalated", evidence))
-        patience = self._policy.quiet_looks * self._newest.partitions(held.stage)
-        quiet = {key: 0 if key in moving else looks + 1 for key, looks in held.quiet.items()}
-        held.quiet = {key: looks for key, looks in quiet.items() if looks < patience}
+        quiet = {key: 0 if key in moving else looks + counts for key, looks in held.quiet.items()}
+        held.quiet = {key: looks for key, looks in quiet.items() if looks < self._patience(held.stage)}
         if not held.quiet:
             events.append(self._close(held, evidence))
         return events
 
-    def _level_of(self, held: Incident, moving: list[Signal]) -> Literal["warning", "critical"]:
-        moved = {signal.finding.feature for signal in moving if signal.finding.feature is not None}
-        return self._thresholds.level(held.performance_drop, moved, max(held.features.values(), default=0.0))
+    def _level_of(self, held: Incident, moving: dict[SignalKey, Signal]) -> Level:
+        return self._thresholds.level(held.performance_drop, held.distance, moving.values())
 
     def _close(self, held: Incident, evidence: Evidence) -> Drift:
         self._open = [other for other in self._open if other.id != held.id]
         return self._event(held, "closed", evidence)
 
-    def _event(self, held: Incident, status: Literal["opened", "escalated", "closed"], evidence: Evidence) -> Drift:
-        return held.event(status, evidence, self._newest.seen(held.stage), self.drift_score())
+    def _event(self, held: Incident, status: Status, evidence: Evidence) -> Drift:
+        score, condition = self.condition()
+        return held.event(status, evidence, self._newest.seen(held.stage), score, condition)
 
-    def drift_score(self) -> float:
-        """The greatest merged effect of a feature's distribution (KS statistic, total variation) now, in [0, 1]."""
-        return max(self._newest.effects("covariate").values(), default=0.0)
+    def condition(self) -> tuple[float, float]:
+        """Drift score and health now, over the newest evidence of both stages, in [0, 1]."""
+        signals = [
+            signal
+            for stage in ("monitor", "learner")
+            for signal in self._newest.signals(stage, self._patience(stage)).values()
+        ]
+        drops = [signal.effect for signal in signals if is_served(signal) and self._thresholds.holds(signal)]
+        score = drift_score(signals)
+        return score, health(score, max(drops, default=0.0))
 
     def state(self) -> bytes:
         """The newest evidence, generations and open incidents, as MessagePack."""
@@ -150,5 +173,5 @@ class IncidentPolicy:
     def restore(self, state: bytes) -> None:
         """Replace the state by what `state` returned."""
         held = msgspec.msgpack.decode(state, type=_State)
-        self._newest.restore(held.newest, held.generations)
+        self._newest = NewestEvidence(held.newest, held.generations)
         self._open = held.open

@@ -2,47 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Collection, Mapping
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from online.policy.advice import ADVICE
+from online.policy.health import is_served
 from online.policy.merging import Signal, SignalKey
-from penstock.events import Drift, Evidence, Finding, Level
+from online.policy.thresholds import DISTANCES
+from penstock.events import Cause, Drift, DriftKind, Evidence, Finding, Level
+
+Status: TypeAlias = Literal["opened", "escalated", "closed"]
+
+#: Causes that an event names: the ones with the greatest effect.
+MOST_CAUSES = 10
 
 
 class Incident(msgspec.Struct):
-    """An open incident. ``opened_at`` is its stage's count of records over all partitions when it opened.
+    """An open incident.
 
-    ``quiet`` holds its signals, each with the number of looks since it was last significant.
+    ``joined_at`` is its stage's count of records over all partitions when its last signal joined, ``settled_ms`` the
+    event time until which a signal could join for being in time. ``quiet`` holds its signals, each with the number
+    of looks since it last held the incident open; ``causes`` what each signal was at its greatest, those that left too.
     """
 
     id: str
-    kind: str
+    kind: DriftKind
     stage: str
     level: Level
     generation: int
-    opened_at: int
-    features: dict[str, float]
-    quiet: dict[SignalKey, int]
+    joined_at: int
+    settled_ms: int
     since: int | None
+    reference: str
     head: Finding
+    quiet: dict[SignalKey, int] = {}
+    causes: dict[SignalKey, Cause] = {}
     performance_drop: float | None = None
 
-    def measure(self, signals: list[Signal]) -> None:
-        """Keep the greatest effect of each feature, and the greatest rise of the served error, while it is open."""
-        for signal in signals:
-            finding = signal.finding
-            if finding.feature is not None:
-                self.features[finding.feature] = max(self.features.get(finding.feature, 0.0), signal.effect)
-            if finding.kind == "concept" and finding.version == "champion":
+    def claims(self, key: SignalKey) -> bool:
+        """Whether a signal of the same kind and subject is in the incident, whichever detector looked."""
+        return any((key.kind, key.subject) == (held.kind, held.subject) for held in self.quiet)
+
+    def join(self, keys: Collection[SignalKey], seen: int) -> None:
+        """Take signals in, at ``seen`` records of the stage."""
+        self.quiet.update(dict.fromkeys(keys, 0))
+        self.joined_at = seen
+
+    def measure(self, signals: Mapping[SignalKey, Signal]) -> None:
+        """Keep what each signal is at its greatest, and the greatest drop of the served performance."""
+        for key, signal in signals.items():
+            if key not in self.causes or signal.effect > self.causes[key].effect:
+                self.causes[key] = _cause(signal)
+            if is_served(signal):
                 self.performance_drop = max(self.performance_drop or 0.0, signal.effect)
 
-    def event(
-        self, status: Literal["opened", "escalated", "closed"], evidence: Evidence, seen: int, drift_score: float
-    ) -> Drift:
-        """What goes out at ``evidence``."""
-        features = sorted(self.features.items(), key=lambda item: (-item[1], item[0]))
+    @property
+    def features(self) -> dict[str, float]:
+        """The greatest effect of each feature, the greatest first."""
+        features: dict[str, float] = {}
+        for cause in self._ranked():
+            if cause.feature is not None:
+                features.setdefault(cause.feature, cause.effect)
+        return features
+
+    @property
+    def distance(self) -> float:
+        """The greatest distance between two distributions that it ever had."""
+        return max((cause.effect for key, cause in self.causes.items() if key.kind in DISTANCES), default=0.0)
+
+    def event(self, status: Status, evidence: Evidence, seen: int, drift_score: float, health: float) -> Drift:
+        """What goes out at ``evidence``. A closing event has no histograms and no advice."""
+        closed = status == "closed"
+        causes = self._ranked()[:MOST_CAUSES]
         return Drift(
             id=self.id,
             status=status,
@@ -60,13 +93,35 @@ class Incident(msgspec.Struct):
             feature=self.head.feature,
             performance_drop=self.performance_drop,
             since_event_time_ms=self.since,
-            features=dict(features),
-            histogram=None if status == "closed" else self.head.histogram,
-            advice="" if status == "closed" else ADVICE.get(self.kind, ""),
+            features=self.features,
+            histogram=None if closed else self.head.histogram,
+            advice="" if closed else ADVICE[self.kind],
+            health=health,
+            reference=self.reference,
+            causes=[msgspec.structs.replace(cause, histogram=None) for cause in causes] if closed else causes,
         )
 
+    def _ranked(self) -> list[Cause]:
+        ranked = sorted(self.causes.items(), key=lambda item: (-item[1].effect, item[0]))
+        return [cause for _, cause in ranked]
 
-def head_of(signals: list[Signal]) -> Finding:
+
+def head_of(signals: Collection[Signal]) -> Finding:
     """The finding that stands for an incident: the one with the greatest merged effect."""
     strongest = max(signals, key=lambda signal: signal.effect)
-    return msgspec.structs.replace(strongest.finding, effect=strongest.effect, p_value=strongest.p_value)
+    return msgspec.structs.replace(strongest.finding, effect=min(1.0, strongest.effect), p_value=strongest.p_value)
+
+
+def _cause(signal: Signal) -> Cause:
+    finding = signal.finding
+    return Cause(
+        detector=finding.detector,
+        effect=signal.effect,
+        p_value=signal.p_value,
+        feature=finding.feature,
+        version=finding.version,
+        reference_mean=finding.reference_mean,
+        current_mean=finding.current_mean,
+        measures=finding.measures,
+        histogram=finding.histogram,
+    )

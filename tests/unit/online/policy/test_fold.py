@@ -8,7 +8,6 @@ import pytest
 
 from online.policy.advice import ADVICE
 from online.policy.fold import IncidentPolicy
-from online.policy.levels import ERROR_FLOOR
 from penstock.events import Drift, Evidence, Finding
 from penstock.spec import DriftPolicy, Numeric, Pipeline
 
@@ -113,7 +112,7 @@ def test_features_that_move_together_are_one_incident_by_effect() -> None:
 def test_what_moves_a_window_later_is_another_incident() -> None:
     feed = Feed()
     feed(ks("x0", 0.2), looks=12)
-    (second,) = feed(ks("x0", 0.2), ks("x1", 0.2))
+    (second,) = feed(ks("x0", 0.2), ks("x1", 0.2, since_event_time_ms=12))
     assert (second.status, list(second.features)) == ("opened", ["x1"])
 
 
@@ -121,7 +120,7 @@ def test_a_signal_that_was_quiet_and_moves_again_is_another_drift() -> None:
     feed = Feed()
     feed(ks("x0", 0.2), ks("x1", 0.2), looks=12)
     assert feed(ks("x0", 0.2), looks=4) == [], "x1 left the incident, x0 holds it open"
-    (again,) = feed(ks("x0", 0.2), ks("x1", 0.3))
+    (again,) = feed(ks("x0", 0.2), ks("x1", 0.3, since_event_time_ms=16))
     assert (again.status, list(again.features)) == ("opened", ["x1"])
 
 
@@ -148,7 +147,7 @@ def test_a_fired_error_detector_opens_and_its_rise_sets_the_level() -> None:
 
 def test_a_small_or_unfired_rise_opens_nothing() -> None:
     feed = Feed()
-    assert feed(adwin("champion", ERROR_FLOOR / 2), stage="learner") == []
+    assert feed(adwin("champion", 0.02 / 2), stage="learner") == []
     assert feed(adwin("champion", 0.5, fired=False), stage="learner") == []
 
 
