@@ -80,8 +80,11 @@ class IncidentPolicy:
         events: list[Drift] = []
         by_kind: dict[DriftKind, dict[SignalKey, Signal]] = {}
         for key, signal in signals.items():
-            if self._thresholds.opens(signal) and not self._joined(key, signal, evidence.stage):
-                by_kind.setdefault(key.kind, {})[key] = signal
+            if self._thresholds.opens(signal):
+                if not self._joined(key, signal, evidence.stage):
+                    by_kind.setdefault(key.kind, {})[key] = signal
+            elif self._thresholds.significant(signal):
+                self._confirm(key, evidence.stage)
         for kind, news in by_kind.items():
             for held in [held for held in self._open if held.kind == kind and any(map(held.claims, news))]:
                 events.append(self._close(held, evidence))
@@ -95,11 +98,19 @@ class IncidentPolicy:
         if any(key in held.quiet for held in mine) and not signal.fired:
             return True
         for held in reversed(mine):
-            in_time = self._is_young(held) or (since is not None and since <= held.settled_ms)
-            if in_time or (held.claims(key) and not signal.fired):
-                held.join([key], seen)
-                return True
+            if self._is_young(held):
+                held.joined_at = seen
+            elif (signal.fired or not held.claims(key)) and (since is None or since > held.settled_ms):
+                continue
+            held.quiet[key] = 0
+            return True
         return False
+
+    def _confirm(self, key: SignalKey, stage: str) -> None:
+        """A detector that may not open an incident joins one about the same version."""
+        for held in self._open:
+            if held.stage == stage and held.claims(key):
+                held.quiet.setdefault(key, 0)
 
     def _is_young(self, held: Incident) -> bool:
         wide = self._policy.window * self._newest.partitions(held.stage)

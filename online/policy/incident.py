@@ -22,9 +22,9 @@ MOST_CAUSES = 10
 class Incident(msgspec.Struct):
     """An open incident.
 
-    ``joined_at`` is its stage's count of records over all partitions when its last signal joined, ``settled_ms`` the
-    event time until which a signal could join for being in time. ``quiet`` holds its signals, each with the number
-    of looks since it last held the incident open; ``causes`` what each signal was at its greatest, those that left too.
+    ``joined_at`` is its stage's count of records over all partitions when its last signal joined it in time,
+    ``settled_ms`` the event time until which one could. ``quiet`` holds its signals, each with the number of looks
+    since it last held the incident open; ``causes`` what each signal was at its greatest, those that left too.
     """
 
     id: str
@@ -44,11 +44,6 @@ class Incident(msgspec.Struct):
     def claims(self, key: SignalKey) -> bool:
         """Whether a signal of the same kind and subject is in the incident, whichever detector looked."""
         return any((key.kind, key.subject) == (held.kind, held.subject) for held in self.quiet)
-
-    def join(self, keys: Collection[SignalKey], seen: int) -> None:
-        """Take signals in, at ``seen`` records of the stage."""
-        self.quiet.update(dict.fromkeys(keys, 0))
-        self.joined_at = seen
 
     def measure(self, signals: Mapping[SignalKey, Signal]) -> None:
         """Keep what each signal is at its greatest, and the greatest drop of the served performance."""

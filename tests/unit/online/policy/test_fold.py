@@ -2,76 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 
 from online.policy.advice import ADVICE
 from online.policy.fold import IncidentPolicy
-from penstock.events import Drift, Evidence, Finding
-from penstock.spec import DriftPolicy, Numeric, Pipeline
-
-PIPELINE = Pipeline(
-    name="loans",
-    task="binary",
-    target="y",
-    classes=("0", "1"),
-    features=tuple(Numeric(f"x{i}") for i in range(10)),
-    drift=DriftPolicy(quiet_looks=3),
-)
-
-
-def ks(feature: str, effect: float, p_value: float = 1e-9, **more: Any) -> Finding:
-    fields = {"n_reference": 1000, "n_current": 1000, "since_event_time_ms": 7, **more}
-    return Finding(
-        detector="ks", kind="covariate", feature=feature, statistic=effect, effect=effect, p_value=p_value, **fields
-    )
-
-
-def adwin(version: str, rise: float, fired: bool = True, p_value: float = 1e-9) -> Finding:
-    return Finding(
-        detector="adwin",
-        kind="concept",
-        version=version,
-        statistic=rise,
-        effect=rise,
-        p_value=p_value,
-        n_reference=1000,
-        n_current=100,
-        fired=fired,
-    )
-
-
-class Feed:
-    """Feeds evidence to a policy, look by look."""
-
-    def __init__(self, policy: IncidentPolicy | None = None) -> None:
-        self.policy = policy or IncidentPolicy(PIPELINE)
-        self.offset = 0
-        self.seen: dict[tuple[str, int], int] = {}
-
-    def __call__(
-        self, *findings: Finding, stage: Any = "monitor", partition: int = 0, generation: int = 0, looks: int = 1
-    ) -> list[Drift]:
-        events: list[Drift] = []
-        for _ in range(looks):
-            self.seen[stage, partition] = self.seen.get((stage, partition), 0) + 100
-            evidence = Evidence(
-                stage=stage,
-                partition=partition,
-                seen=self.seen[stage, partition],
-                record_id=f"r{self.offset}",
-                event_time_ms=self.offset,
-                generation=generation,
-                findings=list(findings),
-            )
-            events += self.policy.update(evidence, self.offset)
-            self.offset += 1
-        return events
-
-
-def summary(events: list[Drift]) -> list[tuple[str, str, str]]:
-    return [(event.status, event.kind, event.level) for event in events]
+from penstock.events import DriftKind, Finding, Histogram
+from penstock.spec import DriftPolicy
+from tests.unit.online.policy.feed import PIPELINE, Feed, adwin, finding, ks, summary
 
 
 def test_an_alarm_needs_significance_and_an_effect() -> None:
@@ -174,6 +114,158 @@ def test_firing_again_within_a_window_is_the_same_drift_and_later_a_new_one() ->
     assert feed(held, stage="learner", looks=10) == []
     events = feed(adwin("champion", 0.3), stage="learner")
     assert summary(events) == [("closed", "concept", "critical"), ("opened", "concept", "critical")]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in get_args(DriftKind) if kind != "concept"])
+def test_every_kind_opens_by_significance_and_effect_and_closes(kind: DriftKind) -> None:
+    feed = Feed()
+    assert feed(finding(kind, 0.3, p_value=1.0)) == []
+    assert feed(finding(kind, 0.3, p_value=1e-4)) == []
+    assert feed(finding(kind, 0.0)) == []
+    (opened,) = feed(finding(kind, 0.3), looks=20)
+    assert (opened.kind, opened.effect, opened.advice) == (kind, 0.3, ADVICE[kind])
+    (closed,) = feed(finding(kind, 0.0, p_value=1.0), looks=20)
+    assert (closed.status, closed.id) == ("closed", opened.id)
+
+
+def test_a_psi_above_its_floor_opens_where_the_statistic_is_below() -> None:
+    assert Feed()(ks("x0", 0.08, measures={"psi": 0.09})) == []
+    (opened,) = Feed()(ks("x0", 0.08, measures={"psi": 0.11}))
+    assert (opened.level, opened.causes[0].measures) == ("warning", {"psi": 0.11})
+    assert Feed()(ks("x0", 0.08, p_value=0.01, measures={"psi": 0.5})) == [], "not significant"
+
+
+def test_only_a_critical_psi_counts_for_the_share_of_features() -> None:
+    for psi, level in ((0.2, "warning"), (0.3, "critical")):
+        events = Feed()(*(ks(f"x{i}", 0.08, measures={"psi": psi}) for i in range(4)))
+        assert summary(events) == [("opened", "covariate", level)]
+
+
+def test_an_opened_incident_outlasts_a_weaker_look_than_opened_it() -> None:
+    feed = Feed()
+    assert len(feed(ks("x0", 0.11))) == 1
+    assert feed(ks("x0", 0.08, p_value=1e-4), looks=20) == []
+    assert summary(feed(ks("x0", 0.07, p_value=1e-4), looks=3)) == [("closed", "covariate", "warning")]
+
+
+def test_detectors_that_fire_for_the_same_version_are_one_incident_that_names_them() -> None:
+    feed = Feed()
+    fired = [adwin("champion", 0.04), finding("concept", 0.03, detector="hddm_w", version="champion", fired=True)]
+    opened, *others = feed(*fired, stage="learner")
+    assert others == []
+    assert [(cause.detector, cause.version) for cause in opened.causes] == [
+        ("adwin", "champion"),
+        ("hddm_w", "champion"),
+    ]
+
+
+def test_a_detector_that_may_not_decide_confirms_but_never_opens() -> None:
+    feed = Feed()
+    seen = finding("concept", 0.2, detector="ddm", version="champion")
+    assert feed(seen, stage="learner", looks=5) == []
+    feed(adwin("champion", 0.04), stage="learner")
+    still = adwin("champion", 0.04, fired=False)
+    assert summary(feed(still, seen, stage="learner")) == [("escalated", "concept", "critical")]
+    (closed,) = feed(stage="learner", looks=3)
+    assert [cause.detector for cause in closed.causes] == ["ddm", "adwin"]
+
+
+def test_a_late_alarm_that_dates_its_change_back_belongs_to_the_first_incident() -> None:
+    feed = Feed()
+    feed(adwin("champion", 0.2), stage="learner")
+    feed(adwin("champion", 0.2, fired=False), stage="learner", looks=20)
+    late = finding("concept", 0.2, detector="ddm", version="champion", fired=True, since_event_time_ms=5)
+    assert feed(late, stage="learner") == []
+    new = finding("concept", 0.2, detector="ddm", version="champion", fired=True, since_event_time_ms=30)
+    feed(adwin("champion", 0.2, fired=False), stage="learner", looks=20)
+    assert [event.status for event in feed(new, stage="learner")] == ["closed", "opened"]
+
+
+def test_an_alarm_between_two_looks_is_no_quiet_look_of_the_others() -> None:
+    feed = Feed()
+    feed(finding("performance", 0.04, version="champion"), stage="learner")
+    for _ in range(10):
+        feed(adwin("champion", 0.04), stage="learner")
+    assert {held.kind for held in feed.policy._open} == {"performance", "concept"}
+
+
+def test_another_detector_of_the_same_feature_joins_its_incident_at_any_time() -> None:
+    feed = Feed()
+    feed(ks("x0", 0.2), looks=30)
+    other = ks("x0", 0.3, detector="other", since_event_time_ms=29)
+    assert feed(ks("x0", 0.2), other) == []
+
+
+def test_a_window_is_counted_per_partition() -> None:
+    feed = Feed()
+    for partition in range(4):
+        feed(partition=partition)
+    feed(ks("x0", 0.4))
+    later = ks("x1", 0.4, since_event_time_ms=10_000)
+    feed(looks=5, partition=1)
+    feed(ks("x0", 0.4), looks=6)
+    assert feed(ks("x0", 0.4), later, partition=2) == [], "within 4 × 1000 records"
+
+
+def test_a_silent_partition_does_not_keep_an_incident_open() -> None:
+    feed = Feed()
+    feed(ks("x0", 0.4), partition=1)
+    events = feed(partition=0, looks=50)
+    assert [event.status for event in events] == ["closed"]
+
+
+def test_a_slow_partition_keeps_its_incident_open_between_its_looks() -> None:
+    feed = Feed()
+    feed(partition=1)
+    feed(partition=0, looks=40)
+    events = []
+    for _ in range(6):
+        events += feed(ks("x0", 0.8), partition=1)
+        events += feed(partition=0, looks=40)
+    assert [event.status for event in events] == ["opened"]
+
+
+def test_what_is_still_seen_after_a_promotion_goes_on() -> None:
+    feed = Feed()
+    online = finding("concept", 0.2, version="online", detector="adwin")
+    feed(adwin("online", 0.2), adwin("champion", 0.03), stage="learner")
+    assert feed(online, stage="learner", generation=1) == []
+    (escalated,) = feed(adwin("champion", 0.2), online, stage="learner", generation=1)
+    assert (escalated.status, escalated.generation) == ("escalated", 1)
+
+
+def test_causes_are_the_ten_greatest_with_what_they_were_before_and_after() -> None:
+    feed = Feed()
+    histogram = Histogram(reference=[1, 2], current=[2, 1], edges=[0.0, 1.0, 2.0])
+    findings = [
+        ks(f"x{i}", 0.2 + 0.01 * i, reference_mean=1.0, current_mean=2.0, histogram=histogram) for i in range(10)
+    ]
+    findings.append(ks("c", 0.15))
+    (opened,) = feed(*findings)
+    assert [cause.feature for cause in opened.causes] == [f"x{i}" for i in range(9, -1, -1)]
+    assert (opened.causes[0].reference_mean, opened.causes[0].current_mean) == (1.0, 2.0)
+    assert opened.causes[0].histogram == histogram
+    assert len(opened.features) == 11
+    closed = feed(looks=3)[-1]
+    assert [cause.feature for cause in closed.causes] == [cause.feature for cause in opened.causes]
+    assert all(cause.histogram is None for cause in closed.causes)
+
+
+def test_health_and_drift_score_are_the_pipelines_and_in_every_event() -> None:
+    feed = Feed()
+    feed(adwin("champion", 0.05), stage="learner")
+    (opened,) = feed(ks("x0", 0.2), finding("population", 0.5))[1:]
+    assert opened.drift_score == 0.5
+    assert opened.health == pytest.approx(1 - 0.4 * 0.5 - 0.4 * 0.5)
+
+
+def test_thresholds_change_without_the_state() -> None:
+    feed = Feed()
+    feed(ks("x0", 0.2), looks=3)
+    stricter = IncidentPolicy(replace(PIPELINE, drift=DriftPolicy(effect_floor=0.4)))
+    stricter.restore(feed.policy.state())
+    feed.policy = stricter
+    assert summary(feed(ks("x0", 0.2), looks=10)) == [("closed", "covariate", "warning")]
 
 
 def test_a_higher_generation_closes_its_own_stages_incidents_only() -> None:
