@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import chdtrc
 
 from online.detectors.base import Batch
+from online.detectors.distances import jensen_shannon, population_stability
 from online.detectors.significance import category_features, signal_count, significance_level
 from online.detectors.windows import MIN_VALUES, SHORT, AlarmAges, Packed, onset
 from penstock.events import FeatureValue, Finding, Histogram
@@ -130,7 +131,8 @@ class ChiSquare:
     ½ Σ |reference share − current share|. Categories are pooled by their count in both samples together until the
     smaller sample expects 10 in each cell, so the choice of cells favours neither, and a feature with a hundred
     thousand values costs no more than its two windows. The newest quarter of the window is compared too, and is the
-    finding where it is significant and the whole is not. Missing values are left out.
+    finding where it is significant and the whole is not. ``psi`` and ``jensen_shannon`` are of the same cells. Missing
+    values are left out.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -193,6 +195,10 @@ class ChiSquare:
             p_value=p_value,
             n_reference=table.n,
             n_current=table.m,
+            measures={
+                "psi": float(population_stability(table.reference, table.current)),
+                "jensen_shannon": jensen_shannon(table.reference, table.current),
+            },
             since_event_time_ms=self._since(feature, table) if significant else None,
             histogram=table.histogram() if significant else None,
         )

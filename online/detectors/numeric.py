@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import exp
-from typing import NamedTuple
+from operator import itemgetter
 
 import msgspec
 import numpy as np
-from scipy.stats import kstwo
 
 from online.detectors.base import Batch
+from online.detectors.distances import jensen_shannon, population_stability, wasserstein
+from online.detectors.kolmogorov import Counted, References, ks_p_value
 from online.detectors.significance import numeric_features, signal_count, significance_level
 from online.detectors.windows import (
     MIN_VALUES,
@@ -19,6 +19,7 @@ from online.detectors.windows import (
     FloatArray,
     IntArray,
     Packed,
+    SlidingColumns,
     onset,
     pack,
     unpack_floats,
@@ -31,51 +32,8 @@ from penstock.spec import DriftPolicy, Pipeline
 BARS = 12
 #: How many times the level a p-value's limit must be to be far above it.
 FAR = 100
-
-
-@lru_cache(maxsize=65_536)
-def ks_p_value(statistic: float, n: int, m: int) -> float:
-    """The chance of a KS statistic of at least ``statistic`` between samples of n and m values without drift.
-
-    Asymptotic, as SciPy's ``ks_2samp(method="asymp")``: the one-sample distribution at round(n m / (n + m)) values.
-    Cached: statistics are multiples of 1 / (n m), and the tail takes a quarter of a millisecond to compute.
-    """
-    return float(np.clip(kstwo.sf(statistic, np.round(n * m / (n + m))), 0.0, 1.0))
-
-
-class _Cells:
-    """One feature's reference as cells of the number line: each distinct value, and each gap between two of them.
-
-    With u distinct values cell 2 i + 1 is value i and cell 2 i the gap before it (0 ≤ i ≤ u). ``until[c]`` is how many
-    reference values lie in the cells 0 … c. Both distribution functions can differ most only at the end of a cell.
-    """
-
-    __slots__ = ("n", "points", "until")
-
-    def __init__(self, values: FloatArray, width: int) -> None:
-        self.points, counts = np.unique(values, return_counts=True)
-        self.n = len(values)
-        per_cell = np.zeros(width, dtype=np.int64)
-        per_cell[1 : 2 * len(counts) : 2] = counts
-        self.until = np.cumsum(per_cell)
-
-    def place(self, values: FloatArray) -> IntArray:
-        """The cell of each value; -1 for NaN."""
-        before = np.searchsorted(self.points, values)
-        cells = 2 * before.astype(np.int64)
-        inside = before < len(self.points)
-        cells[inside] += self.points[before[inside]] == values[inside]
-        cells[np.isnan(values)] = -1
-        return cells
-
-
-class _Distance(NamedTuple):
-    """A KS statistic, where it is reached, and the size of the sample in values and in records."""
-
-    statistic: float
-    cell: int
-    n: int
-    records: int
+#: The newest quarter is compared when this share of a window has come since it was.
+STRIDE = 0.025
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -84,23 +42,28 @@ class _State(msgspec.Struct, array_like=True):
     values: Packed
     times: Packed
     ages: tuple[Packed, Packed]
+    waited: int
 
 
 class KolmogorovSmirnov:
     """KS statistic of each numeric feature's sliding window against its reference window.
 
-    D = sup |F_reference − F_current| (Smirnov 1939), exact with ties; p-value by `ks_p_value`. ``effect`` is D itself.
-    The newest quarter of the window is compared too, and is the finding where it is significant and the whole is not:
-    a strong change is seen there twice as soon. Missing values are left out; a feature with fewer than 50 values on
-    a side has no finding. A value costs one binary search when it comes; a look costs one pass over the window and
-    one over the reference cells, without sorting.
+    D = sup |F_reference - F_current| (Smirnov 1939), exact with ties; p-value by `ks_p_value`. ``effect`` is D itself.
+    The newest quarter of the window is compared too, at most once per 1/40 of a window, and is the finding where it is
+    significant and the whole is not: a strong change is seen there twice as soon. Missing values are left out; a
+    feature with fewer than 50 values on a side has no finding. Every finding has the population stability index over
+    the reference's deciles (``psi``); a significant one also ``jensen_shannon`` over the same bins, ``wasserstein`` (in
+    standard deviations of the reference), means, a histogram and a date. A value costs one binary search when it
+    comes; a look costs one sort of the window.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._names = [feature.name for feature in numeric_features(pipeline)]
+        self._of = itemgetter(*self._names) if self._names else None
         self._window = pipeline.drift.window
         self._reference_size = pipeline.drift.reference
-        self._width = 2 * max(self._window, self._reference_size) + 1
+        self._quarter = max(1, self._window // SHORT)
+        self._stride = max(1, int(STRIDE * self._window))
         default = DriftPolicy(look_every=pipeline.drift.look_every)
         self._level, self._floor = significance_level(default, signal_count(pipeline)), default.effect_floor
         self.reset()
@@ -108,147 +71,165 @@ class KolmogorovSmirnov:
     def reset(self) -> None:
         """Forget everything; the next records are the reference."""
         features = len(self._names)
-        self._reference: list[FloatArray] = [np.empty(0)] * features
+        self._filling: list[FloatArray] = [np.empty(0)] * features
         self._filled = 0
-        self._cells: list[_Cells] = []
-        self._values = np.empty((0, features))
-        self._placed = np.empty((0, features), dtype=np.int64)
-        self._times = np.empty(0, dtype=np.int64)
+        self._references: References | None = None
+        self._values = SlidingColumns(features, self._window, np.float64)
+        self._placed = SlidingColumns(features, self._window, np.int64)
+        self._whole: Counted | None = None
+        self._times = SlidingColumns(1, self._window, np.int64)
         self._ages = AlarmAges(features, self._window)
+        self._waited = 0
 
     def update(self, batch: Batch) -> list[Finding]:
         """Take ``batch``; one finding per numeric feature once there is enough to compare."""
-        if not self._names or not batch.rows:
+        if self._of is None or not batch.rows:
             return []
-        values = np.array([[row[name] for name in self._names] for row in batch.rows], dtype=np.float64)
-        take = min(len(values), self._reference_size - self._filled)
+        table = np.array(list(map(self._of, batch.rows)), dtype=np.float64).reshape(len(batch.rows), len(self._names))
+        values = np.ascontiguousarray(table.T)
+        take = min(len(batch.rows), self._reference_size - self._filled)
         if take:
-            self._fill(values[:take])
-        self._slide(values[take:], np.array(batch.times[take:], dtype=np.int64))
-        return self._look(len(batch.rows))
+            self._fill(values[:, :take])
+        if self._references is not None and take < len(batch.rows):
+            self._slide(self._references, values[:, take:], np.array([batch.times[take:]], dtype=np.int64))
+        if self._references is None or len(self._times) < MIN_VALUES:
+            return []
+        return self._look(self._references, len(batch.rows))
 
     def _fill(self, values: FloatArray) -> None:
-        columns = zip(self._reference, values.T, strict=True)
-        self._reference = [np.concatenate((held, column[~np.isnan(column)])) for held, column in columns]
-        self._filled += len(values)
+        columns = zip(self._filling, values, strict=True)
+        self._filling = [np.concatenate((held, column[~np.isnan(column)])) for held, column in columns]
+        self._filled += values.shape[1]
         if self._filled == self._reference_size:
-            self._cells = [_Cells(held, self._width) for held in self._reference]
+            self._references = self._cells(self._filling)
 
-    def _slide(self, values: FloatArray, times: IntArray) -> None:
-        if not len(values):
-            return
-        placed = np.column_stack([cells.place(values[:, f]) for f, cells in enumerate(self._cells)])
-        self._values = np.concatenate((self._values, values))[-self._window :]
-        self._placed = np.concatenate((self._placed, placed))[-self._window :]
-        self._times = np.concatenate((self._times, times))[-self._window :]
+    def _cells(self, samples: list[FloatArray]) -> References:
+        return References(samples, max(self._window, self._reference_size))
 
-    def _look(self, records: int) -> list[Finding]:
-        if len(self._times) < MIN_VALUES:
-            return []
-        recent = min(self._window // SHORT, len(self._times))
-        views = [self._compare(self._placed), self._compare(self._placed[-recent:])]
+    def _slide(self, references: References, values: FloatArray, times: IntArray) -> None:
+        placed = references.place(values)
+        if self._whole is not None and placed.shape[1] == 1 and len(self._placed) == self._window:
+            self._whole.exchange(placed[:, 0].tolist(), self._placed.view[:, 0].tolist())
+            self._placed.push(placed)
+        else:
+            self._placed.push(placed)
+            self._whole = None
+        self._values.push(values)
+        self._times.push(times)
+
+    def _look(self, references: References, records: int) -> list[Finding]:
+        if len(self._times) == self._window and references.n.min() < MIN_VALUES:
+            for f in np.flatnonzero(references.n < MIN_VALUES).tolist():
+                self._renew(references, f)  # its first records were missing: compare with what came instead
+        if self._whole is None:
+            self._whole = Counted(references, self._placed.view)
+        whole, newest = self._whole, self._newest(references, records)
+        psi = population_stability(*references.bins(whole)).tolist()
         findings: list[Finding] = []
         significant = np.zeros(len(self._names), dtype=np.bool_)
-        for f, cells in enumerate(self._cells):
-            if cells.n < MIN_VALUES:
-                if len(self._times) == self._window:
-                    self._renew(f)  # its first records were missing: compare with what came instead
+        rows = zip(self._names, references.n.tolist(), whole.n.tolist(), whole.apart()[0].tolist(), psi, strict=True)
+        for f, (name, n, m, apart, stability) in enumerate(rows):
+            if n < MIN_VALUES or m < MIN_VALUES:
                 continue
-            found, newest = (view[f] for view in views)
-            if found.n < MIN_VALUES:
-                continue
-            p_value = ks_p_value(found.statistic, cells.n, found.n)
-            significant[f] = self._significant(found, p_value)
-            if not significant[f] and self._may_be_significant(newest, cells.n):
-                sooner = ks_p_value(newest.statistic, cells.n, newest.n)
-                if self._significant(newest, sooner):
-                    found, p_value, significant[f] = newest, sooner, True
-            findings.append(self._finding(f, found, p_value, bool(significant[f])))
-        for f in self._ages.update(significant, records):
-            self._renew(int(f))
+            statistic = apart / (n * m)
+            p_value = ks_p_value(statistic, n, m)
+            found = Finding(
+                detector="ks",
+                kind="covariate",
+                feature=name,
+                statistic=statistic,
+                effect=statistic,
+                p_value=p_value,
+                n_reference=n,
+                n_current=m,
+                measures={"psi": stability},
+            )
+            if p_value <= self._level and statistic >= self._floor:
+                found, significant[f] = self._detailed(references, whole, len(self._times), f, found), True
+            elif newest is not None and (sooner := self._sooner(references, newest, f, found)) is not None:
+                found, significant[f] = sooner, True
+            findings.append(found)
+        for f in self._ages.update(significant, records).tolist():
+            self._renew(references, f)
         return findings
 
-    def _compare(self, placed: IntArray) -> list[_Distance]:
-        """The distance of ``placed`` (records × features, cells) from the reference, feature by feature."""
-        features, width = len(self._names), self._width
-        counts = np.bincount(
-            (placed + 1 + np.arange(features) * (width + 1)).ravel(), minlength=features * (width + 1)
-        ).reshape(features, width + 1)[:, 1:]
-        until = np.cumsum(counts, axis=1, dtype=np.int64)
-        n_current = until[:, -1]
-        n_reference = np.array([cells.n for cells in self._cells], dtype=np.int64)
-        reference_until = np.stack([cells.until for cells in self._cells])
-        apart = np.abs(until * n_reference[:, None] - reference_until * n_current[:, None])
-        widest = np.argmax(apart, axis=1)
-        distances = []
-        for f, cell in enumerate(widest.tolist()):
-            n, m = int(n_reference[f]), int(n_current[f])
-            statistic = int(apart[f, cell]) / max(1, n * m)
-            distances.append(_Distance(statistic, cell, m, len(placed)))
-        return distances
+    def _newest(self, references: References, records: int) -> Counted | None:
+        """The newest quarter, where it is due."""
+        self._waited += records
+        if self._waited < self._stride:
+            return None
+        self._waited = 0
+        return Counted(references, self._placed.view[:, -self._quarter :])
 
-    def _significant(self, found: _Distance, p_value: float) -> bool:
-        return p_value <= self._level and found.statistic >= self._floor
+    def _sooner(self, references: References, newest: Counted, f: int, found: Finding) -> Finding | None:
+        """The finding of the newest quarter where it is significant.
 
-    def _may_be_significant(self, found: _Distance, n: int) -> bool:
-        """Spares the p-value where its limit, 2 exp(-2 n m / (n + m) D²), is far above the level."""
-        if found.n < MIN_VALUES or found.statistic < self._floor:
-            return False
-        return 2 * exp(-2 * n * found.n / (n + found.n) * found.statistic**2) <= FAR * self._level
+        Spares the p-value where its limit, 2 exp(-2 n m / (n + m) D²), is far above the level.
+        """
+        n, m = int(references.n[f]), int(newest.n[f])
+        if m < MIN_VALUES:
+            return None
+        statistic = int(newest.apart()[0][f]) / (n * m)
+        if statistic < self._floor or 2 * exp(-2 * n * m / (n + m) * statistic**2) > FAR * self._level:
+            return None
+        p_value = ks_p_value(statistic, n, m)
+        if p_value > self._level:
+            return None
+        found = msgspec.structs.replace(found, statistic=statistic, effect=statistic, p_value=p_value, n_current=m)
+        return self._detailed(references, newest, self._quarter, f, found)
 
-    def _finding(self, f: int, found: _Distance, p_value: float, significant: bool) -> Finding:
-        present = ~np.isnan(self._values[:, f])
-        cells, reference = self._cells[f], self._reference[f]
-        newest = self._values[-found.records :, f]
-        current = newest[~np.isnan(newest)]
-        since = None
-        if significant:
-            begin = onset(self._placed[present, f] <= found.cell, int(cells.until[found.cell]) / cells.n)
-            since = int(self._times[present][begin])
-        return Finding(
-            detector="ks",
-            kind="covariate",
-            feature=self._names[f],
-            statistic=found.statistic,
-            effect=found.statistic,
-            p_value=p_value,
-            n_reference=len(reference),
-            n_current=len(current),
-            since_event_time_ms=since,
+    def _detailed(self, references: References, counted: Counted, records: int, f: int, found: Finding) -> Finding:
+        """``found`` in the newest ``records``, with what is costly: when it began, means, histogram, all distances."""
+        column = self._values.view[f]
+        present = ~np.isnan(column)
+        cell = int(counted.apart()[1][f])
+        begin = onset(self._placed.view[f, present] <= cell, int(references.until[f, cell]) / found.n_reference)
+        newest = column[-records:]
+        reference, current = references.samples[f], newest[~np.isnan(newest)]
+        before, after = (counts[f] for counts in references.bins(counted))
+        return msgspec.structs.replace(
+            found,
+            since_event_time_ms=int(self._times.view[0, present][begin]),
             reference_mean=float(reference.mean()),
             current_mean=float(current.mean()),
-            histogram=_histogram(reference, current) if significant else None,
+            histogram=_histogram(reference, current),
+            measures={
+                "psi": float(population_stability(before, after)),
+                "wasserstein": wasserstein(reference, current),
+                "jensen_shannon": jensen_shannon(before, after),
+            },
         )
 
-    def _renew(self, f: int) -> None:
-        column = self._values[:, f]
-        self._reference[f] = column[~np.isnan(column)]
-        self._cells[f] = _Cells(self._reference[f], self._width)
-        self._placed[:, f] = self._cells[f].place(column)
+    def _renew(self, references: References, f: int) -> None:
+        column = self._values.view[f]
+        references.replace(f, column[~np.isnan(column)])
+        self._placed.view[f] = references.place_one(f, column)
+        self._whole = None
 
     def state(self) -> bytes:
-        """References, window and alarm ages; cells are rebuilt from them."""
+        """References, window, alarm ages and the records since the newest quarter was compared; cells are rebuilt."""
+        held = self._filling if self._references is None else self._references.samples
         return msgspec.msgpack.encode(
             _State(
-                [pack(held) for held in self._reference],
+                [pack(sample) for sample in held],
                 self._filled,
-                pack(self._values),
-                pack(self._times),
+                pack(self._values.view),
+                pack(self._times.view),
                 self._ages.pack(),
+                self._waited,
             )
         )
 
     def restore(self, state: bytes) -> None:
         """Replace the state by what ``state()`` returned."""
         held = msgspec.msgpack.decode(state, type=_State)
-        self._reference = [unpack_floats(packed) for packed in held.reference]
-        self._filled = held.filled
-        self._values, self._times = unpack_floats(held.values), unpack_integers(held.times)
+        self.reset()
+        self._filling = [unpack_floats(packed) for packed in held.reference]
+        self._filled, self._waited = held.filled, held.waited
         self._ages.unpack(held.ages)
-        if self._filled == self._reference_size:
-            self._cells = [_Cells(reference, self._width) for reference in self._reference]
-        placed = [cells.place(self._values[:, f]) for f, cells in enumerate(self._cells)]
-        self._placed = np.column_stack(placed) if placed else np.empty(self._values.shape, dtype=np.int64)
+        if self._filled == self._reference_size and self._names:
+            self._references = self._cells(self._filling)
+            self._slide(self._references, unpack_floats(held.values), unpack_integers(held.times))
 
 
 def _histogram(reference: FloatArray, current: FloatArray) -> Histogram:

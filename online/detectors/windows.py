@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -43,6 +43,38 @@ def unpack_integers(packed: Packed) -> IntArray:
     return np.frombuffer(packed.data, dtype=packed.dtype).reshape(packed.shape).astype(np.int64)
 
 
+_NONE: IntArray = np.empty(0, dtype=np.int64)
+
+
+class SlidingColumns:
+    """The newest ``size`` records of several series (series × records), oldest first, without a copy per record."""
+
+    def __init__(self, series: int, size: int, dtype: npt.DTypeLike) -> None:
+        self._size = size
+        self._held = np.empty((series, 2 * size), dtype=dtype)
+        self._start = self._stop = 0
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    @property
+    def view(self) -> npt.NDArray[Any]:
+        """The records that are held; valid until the next `push`."""
+        return self._held[:, self._start : self._stop]
+
+    def push(self, columns: npt.NDArray[Any]) -> None:
+        """Take ``columns`` (series × records) and drop what is too old."""
+        columns = columns[:, -self._size :]
+        more = columns.shape[1]
+        if self._stop + more > self._held.shape[1]:
+            kept = min(len(self), self._size - more)
+            self._held[:, :kept] = self._held[:, self._stop - kept : self._stop].copy()
+            self._start, self._stop = 0, kept
+        self._held[:, self._stop : self._stop + more] = columns
+        self._stop += more
+        self._start = max(self._start, self._stop - self._size)
+
+
 class AlarmAges:
     """How long each signal has been alarmed, in records, to tell when its reference is out of date.
 
@@ -61,9 +93,11 @@ class AlarmAges:
     def update(self, significant: BoolArray, records: int) -> IntArray:
         """Count one look of ``records`` records; the indices of the signals that are due."""
         running = self._ages >= 0
+        if not (running.any() or significant.any()):
+            return _NONE
         self._ages[running] += records
         self._ages[significant & ~running] = 0
-        self._quiet = np.where(significant, 0, self._quiet + 1)
+        self._quiet = np.where(significant, 0, self._quiet + running)
         self._ages[self._quiet >= self._quiet_limit] = -1
         due = np.flatnonzero(significant & (self._ages >= self._limit))
         self._ages[due] = -1

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import ks_2samp
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import ks_2samp, wasserstein_distance
 
 from online.detectors.base import Batch
-from online.detectors.numeric import BARS, KolmogorovSmirnov, ks_p_value
+from online.detectors.kolmogorov import ks_p_value
+from online.detectors.numeric import BARS, KolmogorovSmirnov
 from penstock.events import Finding
 from penstock.spec import DriftPolicy, Numeric, Pipeline
 
@@ -108,6 +110,43 @@ def test_a_strong_change_is_seen_in_the_newest_quarter_first() -> None:
     assert found.since_event_time_ms == pytest.approx(2300, abs=60)
     assert found.histogram is not None
     assert sum(found.histogram.current) == 250
+
+
+def test_every_finding_has_the_stability_index_and_a_significant_one_all_distances() -> None:
+    rng = np.random.default_rng(2)
+    rows = np.concatenate((rng.normal(size=(2000, 1)), rng.normal(1.0, size=(1000, 1))))
+    found = [
+        finding for (finding,) in filter(None, feed(KolmogorovSmirnov(pipeline(window=1000, reference=1000)), rows))
+    ]
+    assert all(finding.measures["psi"] >= 0.0 for finding in found)
+    assert found[5].measures.keys() == {"psi"}
+    assert found[5].measures["psi"] < 0.1
+    last = found[-1].measures
+    assert last["psi"] > 0.25
+    reference, current = rows[:1000, 0], rows[-1000:, 0]
+    assert last["wasserstein"] == pytest.approx(wasserstein_distance(reference, current) / reference.std())
+    edges = np.quantile(reference, np.arange(1, 10) / 10, method="inverted_cdf")
+    shares = [np.bincount(np.searchsorted(edges, side, "left"), minlength=10) / 1000 for side in (reference, current)]
+    assert last["jensen_shannon"] == pytest.approx(jensenshannon(*shares, base=2))
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+@pytest.mark.parametrize("decimals", [0, 1, 12])
+def test_a_look_at_every_event_is_scipys(missing: float, decimals: int) -> None:
+    rng = np.random.default_rng(decimals)
+    rows = rng.normal(size=(260, 2)).round(decimals)
+    rows[100:][rng.random((160, 2)) < missing] = np.nan
+    detector = KolmogorovSmirnov(pipeline(2, window=80, reference=100, look_every=1))
+    looks = 0
+    for i in range(len(rows)):
+        for finding in detector.update(batch(rows[i : i + 1], i)):
+            f = ["x0", "x1"].index(finding.feature or "")
+            current = rows[100 : i + 1, f][-80:]
+            current = current[~np.isnan(current)]
+            truth = ks_2samp(rows[:100, f], current, method="asymp").statistic
+            assert finding.statistic == pytest.approx(truth, abs=1e-12)
+            looks += 1
+    assert looks > 150
 
 
 def test_a_constant_column_never_differs_from_itself() -> None:
