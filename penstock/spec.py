@@ -16,6 +16,8 @@ from penstock.errors import SpecError
 
 Task: TypeAlias = Literal["binary", "multiclass", "regression"]
 Tier: TypeAlias = Literal["light", "balanced", "full"]
+#: Detectors of a rise of the error: the project's own likelihood ratio, and River's.
+ErrorDetector: TypeAlias = Literal["likelihood_ratio", "adwin", "page_hinkley", "ddm", "eddm", "hddm_a", "hddm_w"]
 
 DAY_MS = 86_400_000
 #: Endings of the thresholds of effects, which are in [0, 1].
@@ -92,7 +94,10 @@ class DriftPolicy:
     """When a change is an alarm.
 
     ``window`` and ``reference`` are records, ``look_every`` predictions (or labelled examples) between two looks;
-    together with ``adwin_delta`` they shape the detectors' state. The rest are thresholds and may change at any time.
+    together with ``adwin_delta``, ``error_detectors`` and ``deciding`` they shape the detectors' state. The rest are
+    thresholds and may change at any time.
+    ``error_detectors`` watch the error for concept drift; those that are also ``deciding`` raise alarms, the others
+    are only reported.
 
     ``false_incidents_per_50k`` bounds the expected number of false incidents in 50,000 stationary predictions over all
     features, kinds, looks and partitions. The floors are the least effects worth an alarm: ``effect_floor`` of a
@@ -110,6 +115,8 @@ class DriftPolicy:
     reference: int = 1000
     look_every: int = 100
     adwin_delta: float = 0.002
+    error_detectors: tuple[ErrorDetector, ...] = ("likelihood_ratio", "adwin")
+    deciding: tuple[ErrorDetector, ...] = ("likelihood_ratio",)
     false_incidents_per_50k: float = 1.0
     effect_floor: float = 0.1
     psi_warning: float = 0.1
@@ -131,6 +138,11 @@ class DriftPolicy:
             _at_least("drift policy", name, getattr(self, name), 1)
         if not 0.0 < self.adwin_delta < 1.0:
             raise SpecError(f"drift policy: adwin_delta is {self.adwin_delta}, it must be between 0 and 1")
+        for name, known in (("error_detectors", get_args(ErrorDetector)), ("deciding", self.error_detectors)):
+            named: tuple[str, ...] = getattr(self, name)
+            strangers = [each for each in named if each not in known]
+            if strangers or len(set(named)) != len(named):
+                raise SpecError(f"drift policy: {name} must be different ones of {', '.join(known)}, not {list(named)}")
         if not self.false_incidents_per_50k > 0.0:
             raise SpecError("drift policy: false_incidents_per_50k must be positive; no detector can promise none")
         for name in (field.name for field in fields(self) if field.name.endswith(_IN_UNIT)):
@@ -277,7 +289,14 @@ class Pipeline:
         part: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in thresholds}
         part["features"] = [(type(feature).__name__, feature) for feature in self.features]
         drift = self.drift
-        part["drift"] = (drift.window, drift.reference, drift.look_every, drift.adwin_delta)
+        part["drift"] = (
+            drift.window,
+            drift.reference,
+            drift.look_every,
+            drift.adwin_delta,
+            drift.error_detectors,
+            drift.deciding,
+        )
         return hashlib.sha256(msgspec.json.encode(part)).hexdigest()
 
 

@@ -1,133 +1,113 @@
-"""Concept drift: ADWIN on the error of what was served and on the error of the online model."""
+"""Concept drift: a rise of the error of what was served, and of the online model."""
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from typing import Any, NamedTuple
 
 import numpy as np
-from river.drift import ADWIN
-from scipy.special import ndtr
 
-from online.detectors.windows import FloatArray
-from penstock.events import Example, Finding, Outcome, Score
-from penstock.spec import Pipeline
+from online.detectors.errors import SCALE_LOSSES, Losses, unit_of
+from online.detectors.history import BLOCK, NEWEST, ErrorHistory, Sample, rise_p_value
+from online.detectors.likelihood_ratio import REMEMBERED, LikelihoodRatio
+from online.detectors.river_detectors import RiverDetector
+from penstock.events import Example, Finding, Score
+from penstock.spec import DriftPolicy, Pipeline
 
 #: Labelled examples before the first alarm: a model that knows nothing yet has no error worth defending.
 WARM_UP = 500
-#: Losses and event times that are kept to date a change.
-MEMORY = 2000
-#: The least size of either part when a change is dated.
-LEAST_PART = 5
-#: A rise over fewer errors than this waits for more, and needs this p-value then.
-LEAST_AFTER, BELIEVED = 50, 1e-4
-#: A regression: losses that its unit is first taken from, their quantile that becomes 1, and the least unit.
-SCALE_LOSSES, SCALE_QUANTILE, LEAST_UNIT = 300, 0.9, 1e-12
-
-
-class _Sample(NamedTuple):
-    """Size, mean and variance of a window of errors."""
-
-    n: int
-    mean: float
-    variance: float
-
-
-def rise_p_value(before: _Sample, after: _Sample) -> float:
-    """One-sided p-value of a rise of the mean (Welch's z; 1 where nothing varies and nothing rose)."""
-    spread = math.sqrt(before.variance / max(1, before.n) + after.variance / max(1, after.n))
-    rise = after.mean - before.mean
-    if spread == 0.0:
-        return 0.0 if rise > 0.0 else 1.0
-    return float(ndtr(-rise / spread))
+#: The greatest p-value of a suspected change that is believed.
+BELIEVED = 1e-4
+#: The name of the project's own detector.
+LIKELIHOOD_RATIO = "likelihood_ratio"
 
 
 class _ErrorSignal:
-    """ADWIN on one stream of losses, and the level from before its last alarm.
+    """One detector on one stream of losses, and the level from before its last alarm.
 
-    When ADWIN finds a change, the split of the newest 2,000 losses that separates the two means best dates it, and the
-    window goes on with what is after it. With ``scaled``, losses are divided by a unit, which each change sets
-    anew, so that a rise is always seen relative to what is usual.
+    With ``scaled``, losses are divided by a unit, which each change sets anew, so that a rise is always seen relative
+    to what is usual.
     """
 
-    def __init__(self, version: str, delta: float, lasting: int, scaled: bool) -> None:
-        self.version = version
-        self._delta = delta
-        self._lasting = lasting
-        self._scaled = scaled
+    def __init__(self, detector: str, version: str, policy: DriftPolicy, scaled: bool) -> None:
+        own = detector == LIKELIHOOD_RATIO
+        self._name = detector
+        self._version = version
+        self._decides = detector in policy.deciding
+        self._window = policy.window
+        self._history = ErrorHistory(REMEMBERED if own else NEWEST)
+        self._detector = LikelihoodRatio(self._history) if own else RiverDetector(detector, policy.adwin_delta)
+        self._recent: deque[tuple[float, int]] | None = deque(maxlen=NEWEST) if scaled else None
         self._unit = None if scaled else 1.0
-        self._adwin = _adwin(delta)
-        self._losses: deque[float] = deque(maxlen=MEMORY)
-        self._times: deque[int] = deque(maxlen=MEMORY)
-        self._before: _Sample | None = None
+        self._before: Sample | None = None
         self._since: int | None = None
         self._waits = 0
         self._age = 0
 
     def update(self, loss: float, time: int, may_fire: bool) -> Finding | None:
-        """Take the loss of one example; a finding when the mean has risen."""
+        """Take the loss of one example; a finding when the mean has risen and the detector may decide."""
         self._age += 1
-        if self._age > self._lasting:
+        if self._age > 2 * self._window:
             self._before = self._since = None
-        self._losses.append(loss)
-        self._times.append(time)
+        if self._recent is not None:
+            self._recent.append((loss, time))
         if self._unit is None:
-            if len(self._losses) == SCALE_LOSSES:
-                self._unit = _unit(np.array(self._losses))
+            if self._recent is not None and len(self._recent) == SCALE_LOSSES:
+                self._rescale(self._recent, SCALE_LOSSES)
             return None
-        self._adwin.update(min(1.0, loss / self._unit))
+        error = min(1.0, loss / self._unit)
+        self._history.append(error, time)
+        suspected = self._detector.update(error)
         if self._waits:
             self._waits -= 1
-            return None if self._waits else self._change(self._unit, may_fire, waited=True)
-        return self._change(self._unit, may_fire, waited=False) if self._adwin.drift_detected else None
+            return None if self._waits else self._change(may_fire, waited=True)
+        return self._change(may_fire, waited=False) if suspected else None
 
-    def _change(self, unit: float, may_fire: bool, waited: bool) -> Finding | None:
-        losses = np.array(self._losses)
-        errors = np.minimum(1.0, losses / unit)
-        start = _split(errors, LEAST_AFTER if waited else LEAST_PART)
-        before, after = _sample(errors[:start]), _sample(errors[start:])
-        since, rose = self._times[start], after.mean > before.mean
-        if rose and not waited and after.n < LEAST_AFTER:
-            self._waits = LEAST_AFTER - after.n
+    def _change(self, may_fire: bool, waited: bool) -> Finding | None:
+        history, least = self._history, self._detector.least_after
+        split = history.split(least if waited else BLOCK)
+        if split is None:
             return None
-        if waited and (not rose or rise_p_value(before, after) > BELIEVED):
+        before, after = history.sample(0, split), history.sample(split)
+        rose = after.mean > before.mean
+        if rose and after.n < least:
+            self._waits = least - after.n
             return None
-        if self._scaled:
-            self._unit = _unit(losses[-max(SCALE_LOSSES // 5, len(losses) - start) :])
-        self._restart(losses[start:], start)
+        if (rise_p_value(before, after) if rose else rise_p_value(after, before)) > BELIEVED:
+            return None
+        since = history.time_of(split)
+        history.forget_before(split)
+        self._detector.restart()
+        shrunk = self._rescale(self._recent, after.n) if self._recent is not None else 1.0
         self._before = self._since = None
         if not rose or not may_fire:
             return None
-        shrunk = unit / (self._unit or unit)
-        self._before = _Sample(before.n, before.mean * shrunk, before.variance * shrunk**2)
+        self._before = Sample(before.n, before.mean * shrunk, before.variance * shrunk**2)
         self._since, self._age = since, 0
-        return self._finding(before, after, fired=True)
+        return self._finding(before, after, fired=True) if self._decides else None
 
-    def _restart(self, losses: FloatArray, start: int) -> None:
-        self._losses = deque(losses.tolist(), maxlen=MEMORY)
-        self._times = deque(list(self._times)[start:], maxlen=MEMORY)
-        self._adwin = _adwin(self._delta)
-        for loss in self._losses:
-            self._adwin.update(min(1.0, loss / (self._unit or 1.0)))
+    def _rescale(self, recent: deque[tuple[float, int]], size: int) -> float:
+        """Take the unit from the newest losses, and start the history with ``size`` of them; the old unit by the new."""
+        losses = np.array([loss for loss, _ in recent])
+        old, unit = self._unit, unit_of(losses[-max(SCALE_LOSSES // 5, size) :])
+        self._unit = unit
+        self._history.clear()
+        for loss, time in list(recent)[-size:]:
+            self._history.append(min(1.0, loss / unit), time)
+        return (unit if old is None else old) / unit
 
     def look(self) -> Finding | None:
         """The error now against its level from before the last alarm, while that counts; no change else."""
-        now = self._now()
+        now = self._history.newest(self._window)
         if now.n == 0:
             return None
         return self._finding(now if self._before is None else self._before, now, fired=False)
 
-    def _now(self) -> _Sample:
-        n = int(self._adwin.width)  # River's variance is the sum of the squared deviations
-        return _Sample(n, float(self._adwin.estimation), float(self._adwin.variance) / max(1, n))
-
-    def _finding(self, before: _Sample, after: _Sample, fired: bool) -> Finding:
+    def _finding(self, before: Sample, after: Sample, fired: bool) -> Finding:
         rise = after.mean - before.mean
         return Finding(
-            detector="adwin",
+            detector=self._name,
             kind="concept",
-            version=self.version,
+            version=self._version,
             statistic=rise,
             effect=min(1.0, max(0.0, rise)),
             p_value=rise_p_value(before, after),
@@ -140,87 +120,53 @@ class _ErrorSignal:
         )
 
 
-def _adwin(delta: float) -> Any:
-    return ADWIN(delta=delta, clock=1)  # type: ignore[no-untyped-call]  # River's drift module is not annotated
-
-
-def _sample(errors: FloatArray) -> _Sample:
-    return _Sample(len(errors), float(errors.mean()), float(errors.var()))
-
-
-def _split(errors: FloatArray, least: int) -> int:
-    """Where the second part begins when the two means are as far apart as they can be, in standard errors."""
-    n = len(errors)
-    least = min(least, n // 2)
-    sizes = np.arange(least, n - least + 1)
-    sums = np.cumsum(errors)
-    apart = sums[sizes - 1] / sizes - (sums[-1] - sums[sizes - 1]) / (n - sizes)
-    return int(sizes[np.argmax(apart**2 * sizes * (n - sizes))])
-
-
-def _unit(losses: FloatArray) -> float:
-    quantile = float(np.quantile(losses, SCALE_QUANTILE))
-    return max(quantile if quantile > 0.0 else float(losses.max()), LEAST_UNIT)
-
-
 class ErrorDetectors:
     """Two error signals of one partition: ``champion`` (what was served), ``online`` (the committee, before learning).
 
-    ADWIN (Bifet & Gavaldà, SDM 2007; River, delta = ``drift.adwin_delta``, clock 1) keeps a window of errors and drops
-    its older part when the means of two parts differ by more than chance allows. The error is 0 or 1 for classes
-    and, for a regression, the absolute error over its 0.9 quantile, at most 1. Only a rise is a finding: ``statistic``
-    is the rise of the mean, ``p_value`` Welch's z-test of the parts before and after the likeliest moment of the change
-    (not corrected for its choice: ADWIN has decided already), ``since_event_time_ms`` the prediction time of the
-    first example after it. Where fewer than 50 errors came after it, the alarm waits for 50 and then needs a
-    p-value of 0.0001: else it was a burst of errors. A rise in the first 500 examples is none: an untaught model has no
-    level to lose. For 2 × ``drift.window`` examples after an alarm, `look` compares with the level from before it, so
-    an incident stays open until the error is back, or has become the new normal.
+    The detectors of ``drift.error_detectors`` watch both; those of ``drift.deciding`` fire. A detector suspects a
+    change; the split of the newest 2,000 errors whose two means are furthest apart dates it; and it counts if Welch's
+    test of the two parts gives a p-value of at most 0.0001 (not corrected for the choice of the split). Where one of
+    River's detectors suspects a rise after which fewer than 50 errors came, it waits for 50: else it was a burst.
+
+    The error is 0 or 1 for classes and, for a regression, the absolute error over its 0.9 quantile, at most 1. Only
+    a rise is a finding: ``statistic`` is the rise of the mean, ``since_event_time_ms`` the prediction time of the first
+    example after it, to 10 examples. A rise in the first 500 examples is none: an untaught model has no level to lose.
+    For 2 × ``drift.window`` examples after an alarm, `look` compares the newest window with the level from before it,
+    so an incident stays open until the error is back, or has become the new normal.
 
     Pickles as a whole (Python, River and NumPy members only).
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._task = pipeline.task
-        self._classes = pipeline.classes
-        self._threshold = pipeline.threshold
-        self._delta = pipeline.drift.adwin_delta
-        self._lasting = 2 * pipeline.drift.window
+        self._losses = Losses(pipeline)
+        self._policy = pipeline.drift
+        self._scaled = pipeline.task == "regression"
         self._seen = 0
         self._generation = 0
-        self._champion = self._signal("champion")
-        self._online = self._signal("online")
+        self._champion = self._signals("champion")
+        self._online = self._signals("online")
 
-    def _signal(self, version: str) -> _ErrorSignal:
-        return _ErrorSignal(version, self._delta, self._lasting, self._task == "regression")
+    def _signals(self, version: str) -> list[_ErrorSignal]:
+        return [_ErrorSignal(name, version, self._policy, self._scaled) for name in self._policy.error_detectors]
 
     def update(self, example: Example, online_score: Score) -> list[Finding]:
         """Take one example (revision 0) and the committee's score of it before learning; what fired now."""
         self._seen += 1
         prediction, may_fire = example.prediction, self._seen > WARM_UP
         time = prediction.event_time_ms
-        findings = [self._online.update(self._loss(self._decision(online_score), example.value), time, may_fire)]
+        loss = self._losses.of(online_score, example.value)
+        found = [signal.update(loss, time, may_fire) for signal in self._online]
         if prediction.role == "champion" and prediction.generation == self._generation:
-            served = prediction.served if self._task == "regression" else prediction.decision
-            findings.insert(0, self._champion.update(self._loss(served, example.value), time, may_fire))
-        return [finding for finding in findings if finding is not None]
+            loss = self._losses.served(example)
+            found = [*(signal.update(loss, time, may_fire) for signal in self._champion), *found]
+        return [finding for finding in found if finding is not None]
 
     def look(self) -> list[Finding]:
-        """Where both signals stand, nothing fired."""
-        return [finding for signal in (self._champion, self._online) if (finding := signal.look()) is not None]
+        """Where all signals stand, nothing fired."""
+        signals = (*self._champion, *self._online)
+        return [finding for signal in signals if (finding := signal.look()) is not None]
 
     def reset(self, generation: int) -> None:
         """A champion of a higher generation serves: forget the errors of the one before."""
         self._generation = generation
-        self._champion = self._signal("champion")
-
-    def _decision(self, score: Score) -> Outcome:
-        if isinstance(score, dict):
-            return max(score, key=lambda name: (score[name], name))
-        if self._task == "regression":
-            return score
-        return self._classes[int(score >= self._threshold)]
-
-    def _loss(self, answer: Score | Outcome, value: Outcome) -> float:
-        if isinstance(answer, int | float) and isinstance(value, int | float):
-            return abs(answer - value)
-        return float(answer != value)
+        self._champion = self._signals("champion")

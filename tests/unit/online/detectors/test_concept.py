@@ -1,20 +1,29 @@
-"""ADWIN on errors: what fires, what it says, and what it forgets."""
+"""Rises of the error: what fires, what it says, and what it forgets."""
 
 from __future__ import annotations
 
+import math
 import pickle
 import random
+from dataclasses import replace
+from typing import get_args
 
-import numpy as np
 import pytest
 
-from online.detectors.concept import WARM_UP, ErrorDetectors, _Sample, _split, rise_p_value
+from online.detectors.concept import BELIEVED, WARM_UP, ErrorDetectors
+from penstock.errors import SpecError
 from penstock.events import Example, Finding, Prediction
 from penstock.models import pickles
-from penstock.spec import DriftPolicy, Numeric, Pipeline
+from penstock.spec import DriftPolicy, ErrorDetector, Numeric, Pipeline
 
-BINARY = Pipeline(name="p", task="binary", target="y", classes=("0", "1"), features=(Numeric("x"),))
-REGRESSION = Pipeline(name="p", task="regression", target="y", features=(Numeric("x"),))
+ALL = get_args(ErrorDetector)
+ONE = DriftPolicy(error_detectors=("likelihood_ratio",))
+BINARY = Pipeline(name="p", task="binary", target="y", classes=("0", "1"), features=(Numeric("x"),), drift=ONE)
+REGRESSION = Pipeline(name="p", task="regression", target="y", features=(Numeric("x"),), drift=ONE)
+
+
+def with_detectors(pipeline: Pipeline, *names: ErrorDetector, delta: float = 0.002) -> Pipeline:
+    return replace(pipeline, drift=DriftPolicy(error_detectors=names, deciding=names, adwin_delta=delta))
 
 
 def example(i: int, wrong: bool, generation: int = 0, role: str = "champion") -> Example:
@@ -102,12 +111,12 @@ def test_a_promotion_forgets_the_old_champion_and_keeps_the_online_model() -> No
     detectors.update(example(1000, True, generation=1), 0.1)
     champion, online = detectors.look()
     assert (champion.version, champion.n_current) == ("champion", 1)
-    assert (online.version, online.n_current) == ("online", 1001)
+    assert (online.version, online.n_current) == ("online", 991)
 
 
 def test_the_online_score_is_judged_by_the_pipelines_threshold() -> None:
     pipeline = Pipeline(
-        name="p", task="binary", target="y", classes=("0", "1"), features=(Numeric("x"),), threshold=0.3
+        name="p", task="binary", target="y", classes=("0", "1"), features=(Numeric("x"),), threshold=0.3, drift=ONE
     )
     detectors = ErrorDetectors(pipeline)
     detectors.update(example(0, False), 0.35)
@@ -115,7 +124,9 @@ def test_the_online_score_is_judged_by_the_pipelines_threshold() -> None:
 
 
 def test_multiclass_takes_the_likeliest_class() -> None:
-    pipeline = Pipeline(name="p", task="multiclass", target="y", classes=("0", "1", "2"), features=(Numeric("x"),))
+    pipeline = Pipeline(
+        name="p", task="multiclass", target="y", classes=("0", "1", "2"), features=(Numeric("x"),), drift=ONE
+    )
     detectors = ErrorDetectors(pipeline)
     detectors.update(example(0, False), {"0": 0.2, "1": 0.5, "2": 0.3})
     assert [finding.current_mean for finding in detectors.look()] == [0.0, 1.0]
@@ -176,25 +187,117 @@ def test_memory_is_bounded() -> None:
     assert len(pickle.dumps(detectors)) < size * 1.1
 
 
-def test_the_split_is_where_the_means_part() -> None:
-    rng = np.random.default_rng(1)
-    errors = np.concatenate((rng.random(300) < 0.1, rng.random(60) < 0.7)).astype(float)
-    assert _split(errors, 5) == pytest.approx(300, abs=6)
-    assert 0 < _split(np.array([0.0, 1.0]), 5) < 2
-
-
-def test_p_values_of_samples_that_do_not_vary() -> None:
-    low, high = _Sample(10, 0.0, 0.0), _Sample(10, 1.0, 0.0)
-    assert (rise_p_value(low, high), rise_p_value(high, low), rise_p_value(low, low)) == (0.0, 1.0, 1.0)
-
-
 def test_delta_is_the_specs() -> None:
-    eager = Pipeline(
-        name="p",
-        task="binary",
-        target="y",
-        classes=("0", "1"),
-        features=(Numeric("x"),),
-        drift=DriftPolicy(adwin_delta=0.5),
-    )
-    assert sum(len(run(ErrorDetectors(eager), [0.3] * 3000, seed)) for seed in range(5)) > 0, "default: none (above)"
+    eager, usual = (with_detectors(BINARY, "adwin", delta=delta) for delta in (0.01, 1e-6))
+    rates = [0.2] * 2000 + [0.4] * 500
+    delays = [run(ErrorDetectors(pipeline), rates, seed=2)[0][0] for pipeline in (eager, usual)]
+    assert delays[0] < delays[1]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_detector_finds_a_great_rise_and_dates_it(name: ErrorDetector) -> None:
+    fired = run(ErrorDetectors(with_detectors(BINARY, name)), [0.1] * 1500 + [0.6] * 400)
+    assert {(finding.detector, finding.kind, finding.version) for _, finding in fired} == {
+        (name, "concept", "champion"),
+        (name, "concept", "online"),
+    }
+    row, finding = fired[0]
+    assert 1500 <= row < 1800
+    assert finding.since_event_time_ms == pytest.approx(15_000, abs=300)
+    assert finding.p_value <= BELIEVED
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "eddm"])
+def test_no_detector_fires_without_a_change(name: ErrorDetector) -> None:
+    detectors = ErrorDetectors(with_detectors(BINARY, name))
+    assert [run(detectors, [0.25] * 2500, seed) for seed in range(2)] == [[], []]
+
+
+def test_detectors_that_do_not_decide_report_and_never_fire() -> None:
+    policy = DriftPolicy(error_detectors=("adwin", "likelihood_ratio"), deciding=())
+    detectors = ErrorDetectors(replace(BINARY, drift=policy))
+    assert run(detectors, [0.1] * 1500 + [0.5] * 300) == []
+    looks = detectors.look()
+    assert [(finding.detector, finding.version) for finding in looks] == [
+        ("adwin", "champion"),
+        ("likelihood_ratio", "champion"),
+        ("adwin", "online"),
+        ("likelihood_ratio", "online"),
+    ]
+    assert all(finding.effect > 0.3 and finding.p_value < BELIEVED and not finding.fired for finding in looks)
+
+
+def test_clusters_of_errors_are_no_change() -> None:
+    """Errors that come in runs, as a real stream's do, vary more than independent ones; their level is the same."""
+    draw, rates = random.Random(1), []
+    while len(rates) < 8000:
+        rates += [draw.choice((0.02, 0.1, 0.4))] * draw.randrange(20, 90)
+    assert run(ErrorDetectors(BINARY), rates) == []
+    assert run(ErrorDetectors(BINARY), [*rates, *[0.6] * 300])
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("wrong", [True, False])
+def test_errors_that_never_vary_are_level(name: ErrorDetector, wrong: bool) -> None:
+    detectors = ErrorDetectors(with_detectors(BINARY, name))
+    for i in range(1200):
+        assert detectors.update(example(i, wrong), 0.9 if wrong else 0.1) == []
+    for finding in detectors.look():
+        assert (finding.effect, finding.current_mean) == (0.0, float(wrong))
+
+
+def test_a_stream_shorter_than_a_block_is_looked_at() -> None:
+    detectors = ErrorDetectors(BINARY)
+    assert detectors.look() == []
+    detectors.update(example(0, True), 0.9)
+    assert [(finding.n_current, finding.current_mean) for finding in detectors.look()] == [(1, 1.0), (1, 1.0)]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_outliers_of_any_size_stay_finite(name: ErrorDetector) -> None:
+    detectors, draw = ErrorDetectors(with_detectors(REGRESSION, name)), random.Random(4)
+    for i in range(1500):
+        value = draw.choice((-1e300, 1e300, 1.7e308)) if draw.random() < 0.05 or i < 10 else draw.gauss(0.0, 1.0)
+        prediction = Prediction(
+            id="r",
+            entity="e",
+            event_time_ms=i,
+            features={},
+            version="v",
+            generation=0,
+            decision=-1.7e308,
+            score=-1.7e308 if i % 7 == 0 else 0.0,
+        )
+        asked = Example(id="r", prediction=prediction, value=value, label_time_ms=i)
+        for finding in (*detectors.update(asked, 0.0), *detectors.look()):
+            numbers = (finding.statistic, finding.effect, finding.p_value, finding.reference_mean, finding.current_mean)
+            assert all(number is not None and math.isfinite(number) for number in numbers)
+            assert 0.0 <= finding.p_value <= 1.0
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_detectors_state_is_kept_in_a_pickle(name: ErrorDetector) -> None:
+    rates = [0.2] * 1400 + [0.6] * 300
+    whole, first = (ErrorDetectors(with_detectors(BINARY, name)) for _ in range(2))
+    expected, fired = run(whole, rates), run(first, rates[:1450], 1)
+    again = pickles.loads(pickles.dumps(first))
+    draw = random.Random(1)
+    for i, rate in enumerate(rates):
+        wrong = draw.random() < rate
+        if i >= 1450:
+            fired += [(i, finding) for finding in again.update(example(i, wrong), 0.9 if wrong else 0.1)]
+    assert fired == expected
+    assert again.look() == whole.look()
+
+
+@pytest.mark.parametrize(
+    "named", [{"deciding": ("ddm",)}, {"error_detectors": ("kswin",)}, {"error_detectors": ("adwin", "adwin")}]
+)
+def test_unknown_detectors_are_refused(named: dict[str, tuple[str, ...]]) -> None:
+    with pytest.raises(SpecError, match=next(iter(named))):
+        DriftPolicy(**named)  # type: ignore[arg-type]
+
+
+def test_the_choice_of_detectors_is_part_of_the_state() -> None:
+    others = (with_detectors(BINARY, "adwin"), replace(BINARY, drift=replace(ONE, deciding=())))
+    assert len({BINARY.state_digest(), *(other.state_digest() for other in others)}) == 3
