@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from online import snapshot
 from online.committee import Committee
-from online.metrics import block_of, merged
+from online.scoreboard import Scoreboard
 from penstock.errors import StateMismatchError
-from penstock.events import Event, Evidence, Example, Finding, Metrics, ModelRecord, Score, ScoreBlock
+from penstock.events import Event, Evidence, Example, Finding, Metrics, ModelRecord, Score
 from penstock.models import pickles
 from penstock.models.artifact import ArtifactRef
 from penstock.models.slot import ONLINE
 from penstock.models.snapshots import SnapshotPublisher
 from penstock.runtime.stage import Input, Output
 from penstock.spec import Pipeline
-
-#: The block of what was served, whatever its version.
-CHAMPION = "champion"
 
 
 class Detectors(Protocol):
@@ -56,7 +53,7 @@ class Learner:
         self._look_every = pipeline.drift.look_every
         self._committee = Committee(pipeline)
         self._generation = 0
-        self._blocks: dict[str, ScoreBlock] = {}
+        self._scoreboard = Scoreboard(pipeline)
         self._counts: dict[str, int] = {}
         self._muted = False
 
@@ -80,7 +77,8 @@ class Learner:
 
     def state(self) -> bytes:
         """Committee, detectors and what was counted since the last metrics record."""
-        return pickles.dumps((self._committee, self._detectors, self._generation, self._blocks, self._counts))
+        board = self._scoreboard.state()
+        return pickles.dumps((self._committee, self._detectors, self._generation, board, self._counts))
 
     def restore(self, state: bytes) -> None:
         """Take over what ``state()`` returned.
@@ -89,13 +87,14 @@ class Learner:
             ArtifactError: the bytes do not load.
             StateMismatchError: they are the state of another pipeline.
         """
-        committee, detectors, generation, blocks, counts = pickles.loads(state)
+        committee, detectors, generation, board, counts = pickles.loads(state)
         if not committee.fits(self._pipeline):
             raise StateMismatchError(
                 f"learner state of another pipeline ({committee.pipeline_name}) than {self._pipeline.name}"
             )
         self._committee, self._detectors, self._generation = committee, detectors, generation
-        self._blocks, self._counts = blocks, counts
+        self._scoreboard.restore(board)
+        self._counts = counts
 
     def _learn(self, example: Example, offset: int) -> list[Output]:
         if example.revision:
@@ -106,23 +105,10 @@ class Learner:
         if champion and prediction.generation > self._generation:
             self._generation = prediction.generation
             self._detectors.reset(self._generation)
-        self._measure(example, champion)
+        self._scoreboard.add(example)
         score = self._committee.learn_one(prediction.features, example.value)
         fired = self._detectors.update(example, score) if champion else []
         return [*self._snapshot(offset), *self._report(example, offset, fired)]
-
-    def _measure(self, example: Example, champion: bool) -> None:
-        prediction = example.prediction
-        served = self._count(prediction.version, prediction.served, example)
-        if champion:
-            self._blocks[CHAMPION] = merged(self._blocks.get(CHAMPION, _EMPTY), served)
-        for version, score in prediction.shadow.items():
-            self._count(version, score, example)
-
-    def _count(self, version: str, score: Score, example: Example) -> ScoreBlock:
-        block = block_of(self._pipeline, score, example.value)
-        self._blocks[version] = merged(self._blocks.get(version, _EMPTY), block)
-        return block
 
     def _snapshot(self, offset: int) -> list[Output]:
         if self._muted:
@@ -145,7 +131,6 @@ class Learner:
             outputs.append(self._output("evidence", self._evidence(example, findings)))
         if look:
             outputs.append(self._output("metrics", self._metrics(example, offset)))
-            self._blocks = {}
             self._counts = {}
         return outputs
 
@@ -161,6 +146,7 @@ class Learner:
         )
 
     def _metrics(self, example: Example, offset: int) -> Metrics:
+        blocks, segments = self._scoreboard.flush()
         return Metrics(
             stage="learner",
             partition=self._partition,
@@ -169,15 +155,13 @@ class Learner:
             event_time_ms=example.prediction.event_time_ms,
             generation=self._generation,
             offset=offset,
-            blocks=_sorted(self._blocks),
+            blocks=blocks,
             counts=self._counts,
+            segments=segments,
         )
 
     def _output(self, topic: str, event: Event) -> Output:
         return Output(topic, str(self._partition), event)
-
-
-_EMPTY = ScoreBlock()
 
 
 def _record(slot: str, generation: int, learned: int, offset: int, ref: ArtifactRef) -> ModelRecord:
@@ -193,7 +177,3 @@ def _record(slot: str, generation: int, learned: int, offset: int, ref: Artifact
         signature=ref.signature,
         size_bytes=ref.size_bytes,
     )
-
-
-def _sorted(blocks: Mapping[str, ScoreBlock]) -> dict[str, ScoreBlock]:
-    return {version: blocks[version] for version in sorted(blocks)}

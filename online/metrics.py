@@ -1,7 +1,7 @@
-"""Metrics of scores against outcomes: mergeable sums, and exact functions on arrays for reports.
+"""Metrics of scores against outcomes, exact, on arrays: for reports. Of mergeable sums: `online.evaluation`.
 
-Log loss is in nats; probabilities are clipped to [1e-6, 1 − 1e-6] in both forms, so that one confident error costs at
-most 13.8 and a sum of blocks equals the function on the same rows. The Brier score is the mean squared difference
+Log loss is in nats; probabilities are clipped to [1e-6, 1 − 1e-6] in both, so that one confident error costs at
+most 13.8 and the metric of a block equals the function on the same rows. The Brier score is the mean squared difference
 of the positive class's probability (binary), or of all classes' summed (multiclass; Brier 1950).
 
 Functions on arrays take class codes 0 … K − 1 and return None where the metric is not defined (no rows, or one class
@@ -10,103 +10,19 @@ only); they never return NaN.
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from online.blend import PROBABILITY_FLOOR, clipped
-from online.scoring import decide
-from penstock.events import Outcome, Score, ScoreBlock
-from penstock.spec import Pipeline, Task
+from online.blend import PROBABILITY_FLOOR
+from online.tally import BIN_EDGES, BIN_TENTHS
+from penstock.events import Outcome, Score
+from penstock.spec import Pipeline
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
-
-
-def block_of(pipeline: Pipeline, score: Score, outcome: Outcome) -> ScoreBlock:
-    """The sums of one labelled example: what one version scored and what really happened."""
-    if isinstance(score, dict):
-        return ScoreBlock(
-            n=1,
-            correct=int(decide(pipeline, score) == outcome),
-            log_loss=-math.log(clipped(score[str(outcome)])),
-            brier=sum((p - (name == outcome)) ** 2 for name, p in score.items()),
-        )
-    if pipeline.task == "regression":
-        error = score - float(outcome)
-        return ScoreBlock(n=1, absolute_error=abs(error), squared_error=error * error)
-    happened = outcome == pipeline.classes[1]
-    return ScoreBlock(
-        n=1,
-        correct=int((score >= pipeline.threshold) == happened),
-        log_loss=-math.log(clipped(score if happened else 1.0 - score)),
-        brier=(score - happened) ** 2,
-    )
-
-
-def merged(first: ScoreBlock, second: ScoreBlock) -> ScoreBlock:
-    """The sums of both: as if their examples had been counted together."""
-    return ScoreBlock(
-        n=first.n + second.n,
-        correct=first.correct + second.correct,
-        log_loss=first.log_loss + second.log_loss,
-        brier=first.brier + second.brier,
-        absolute_error=first.absolute_error + second.absolute_error,
-        squared_error=first.squared_error + second.squared_error,
-    )
-
-
-def means(task: Task, block: ScoreBlock) -> dict[str, float]:
-    """The metrics of a block: accuracy, log_loss and brier, or mae and rmse; empty without examples."""
-    if not block.n:
-        return {}
-    if task == "regression":
-        return {"mae": block.absolute_error / block.n, "rmse": math.sqrt(block.squared_error / block.n)}
-    return {
-        "accuracy": block.correct / block.n,
-        "log_loss": block.log_loss / block.n,
-        "brier": block.brier / block.n,
-    }
-
-
-class RollingBlocks:
-    """Per version: the sums over all examples, and over the newest blocks that together hold at most ``window``
-    examples.
-
-    The window is summed afresh on every look, so no rounding error builds up; the newest block is always in it.
-    """
-
-    def __init__(self, window: int) -> None:
-        self._window = window
-        self._blocks: dict[str, deque[ScoreBlock]] = {}
-        self._overall: dict[str, ScoreBlock] = {}
-
-    def add(self, blocks: Mapping[str, ScoreBlock]) -> None:
-        """Count the blocks of one metrics record, by version."""
-        for version, block in blocks.items():
-            self._overall[version] = merged(self._overall.get(version, ScoreBlock()), block)
-            held = self._blocks.setdefault(version, deque())
-            held.append(block)
-            while len(held) > 1 and sum(each.n for each in held) > self._window:
-                held.popleft()
-
-    def overall(self) -> dict[str, ScoreBlock]:
-        """The sums since the start, by version."""
-        return dict(self._overall)
-
-    def rolling(self) -> dict[str, ScoreBlock]:
-        """The sums over the window, by version."""
-        result = {}
-        for version, held in self._blocks.items():
-            total = ScoreBlock()
-            for block in held:
-                total = merged(total, block)
-            result[version] = total
-        return result
 
 
 def accuracy(actual: Codes, decided: Codes) -> float | None:
@@ -140,6 +56,16 @@ def kappa(actual: Codes, decided: Codes, classes: int) -> float | None:
     if expected >= 1.0:
         return None
     return (float(table.diagonal().sum()) / total - expected) / (1.0 - expected)
+
+
+def kappa_temporal(accuracy: float | None, no_change: float | None) -> float | None:
+    """(accuracy − no-change accuracy) / (1 − no-change accuracy); below 0 the last label is the better answer.
+
+    Žliobaitė, Bifet, Read, Pfahringer & Holmes (Machine Learning 98, 2015). None where no change is always right.
+    """
+    if accuracy is None or no_change is None or no_change >= 1.0:
+        return None
+    return (accuracy - no_change) / (1.0 - no_change)
 
 
 def f1(actual: Codes, decided: Codes, classes: int) -> float | None:
@@ -194,6 +120,24 @@ def brier(actual: Codes, probabilities: Floats) -> float | None:
         return float(np.mean((probabilities - (actual == 1)) ** 2))
     happened = np.eye(probabilities.shape[1])[actual]
     return float(np.mean(((probabilities - happened) ** 2).sum(axis=1)))
+
+
+def calibration_error(actual: Codes, probabilities: Floats) -> float | None:
+    """Expected calibration error over ten bins of equal width (Guo et al., ICML 2017).
+
+    Binary: |share of positives − mean probability| per bin, by its size; multiclass: of the most probable class.
+    ``probabilities`` as in `roc_auc`.
+    """
+    if not len(actual):
+        return None
+    if probabilities.ndim == 1:
+        confidence, hits = probabilities, actual == 1
+    else:
+        top = probabilities.argmax(axis=1)
+        confidence, hits = probabilities[np.arange(len(actual)), top], top == actual
+    tenths = np.array(BIN_TENTHS)[np.searchsorted(BIN_EDGES, confidence, side="right")]
+    gaps = np.bincount(tenths, weights=hits - confidence, minlength=10)
+    return float(np.abs(gaps).sum() / len(actual))
 
 
 def mae(actual: Floats, predicted: Floats) -> float | None:

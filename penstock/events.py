@@ -203,7 +203,15 @@ class Drift(Event, frozen=True, kw_only=True):
 
 
 class ScoreBlock(Event, frozen=True, kw_only=True):
-    """Mergeable sums over ``n`` labelled examples of one version: add blocks field by field, then divide by n."""
+    """Mergeable sums over ``n`` labelled examples of one version: add blocks field by field, then divide by n.
+
+    ``..._squared`` are sums of squares of each example's figure (of its squared error: ``quartic_error``).
+    ``target_mean`` and ``target_squares`` (sum of squared deviations from it) are of a regression's values, and merge
+    by Chan's rule. ``no_change_...`` is what the previous example's label would have got as the answer, over the
+    ``no_change_n`` examples that had one. ``class_counts``: per class that occurs, how often it (happened, was decided,
+    both). ``confidence_bins``: per bin of the score (binary: of the positive class; multiclass: of the decided
+    class), examples, hits and the sum of scores; ``rank_bins``: per class and bin of its score, examples and hits.
+    """
 
     n: int = 0
     correct: int = 0
@@ -211,12 +219,25 @@ class ScoreBlock(Event, frozen=True, kw_only=True):
     brier: float = 0.0
     absolute_error: float = 0.0
     squared_error: float = 0.0
+    log_loss_squared: float = 0.0
+    brier_squared: float = 0.0
+    quartic_error: float = 0.0
+    target_mean: float = 0.0
+    target_squares: float = 0.0
+    no_change_n: int = 0
+    no_change_correct: int = 0
+    no_change_absolute_error: float = 0.0
+    no_change_squared_error: float = 0.0
+    class_counts: dict[str, tuple[int, int, int]] = {}
+    confidence_bins: dict[int, tuple[int, int, float]] = {}
+    rank_bins: dict[str, dict[int, tuple[int, int]]] = {}
 
 
 class Metrics(Event, frozen=True, kw_only=True):
     """Topic ``metrics``: what a stage counted since its last record (``blocks``, ``counts``), and in all (``seen``).
 
-    ``blocks`` is keyed by version; ``champion`` is the key of what was served.
+    ``blocks`` is keyed by version; ``champion`` is the key of what was served. ``segments``: of what was served, by
+    attribute and its value.
     """
 
     stage: str
@@ -228,6 +249,7 @@ class Metrics(Event, frozen=True, kw_only=True):
     offset: int
     blocks: dict[str, ScoreBlock] = {}
     counts: dict[str, int] = {}
+    segments: dict[str, dict[str, ScoreBlock]] = {}
 
 
 class ModelRecord(Event, frozen=True, kw_only=True):

@@ -145,7 +145,7 @@ class DriftPolicy:
                 raise SpecError(f"drift policy: {name} must be different ones of {', '.join(known)}, not {list(named)}")
         if not self.false_incidents_per_50k > 0.0:
             raise SpecError("drift policy: false_incidents_per_50k must be positive; no detector can promise none")
-        for name in (field.name for field in fields(self) if field.name.endswith(_IN_UNIT)):
+        for name in (each.name for each in fields(self) if each.name.endswith(_IN_UNIT)):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SpecError(f"drift policy: {name} is {getattr(self, name)}, it must be in [0, 1]")
         if not 0.0 <= self.psi_warning <= self.psi_critical:
@@ -194,6 +194,8 @@ class Pipeline:
     id is the row index, the entity the id, and the time the row index × 1000 ms. ``classes`` of a binary task are
     (negative, positive). ``horizon_ms`` is how long after a prediction its label may come (event time; None: for ever),
     ``early_bound_ms`` how long before; their defaults are unlimited when the label delay is in rows, else 7 d and 1 d.
+    ``favourable`` is the decision that people hope for (None: the positive class); fairness compares how often each
+    group of a ``protected`` attribute gets it. Metrics are also counted by each value of ``segments``.
 
     Raises:
         SpecError: the declaration contradicts itself; the text names the field.
@@ -213,6 +215,8 @@ class Pipeline:
     horizon_ms: int | None = None
     early_bound_ms: int | None = None
     protected: tuple[str, ...] = ()
+    favourable: str | None = None
+    segments: tuple[str, ...] = ()
     ignored: Mapping[str, str] = field(default_factory=dict)
     tier: Tier = "balanced"
     threshold: float = 0.5
@@ -245,6 +249,13 @@ class Pipeline:
         strangers = sorted(set(self.protected) - set(names))
         if strangers:
             raise SpecError(f"pipeline {self.name}: protected attribute {strangers[0]!r} is not a feature")
+        if self.favourable is not None and self.favourable not in self.classes:
+            raise SpecError(
+                f"pipeline {self.name}: the favourable decision {self.favourable!r} is not one of its classes"
+            )
+        for name in self.segments:
+            if name not in names or not isinstance(self.feature(name), Categorical | Boolean):
+                raise SpecError(f"pipeline {self.name}: segment {name!r} is not a categorical or boolean feature")
         _at_least(f"pipeline {self.name}", "partitions", self.partitions, 1)
         _at_least(f"pipeline {self.name}", "label_delay", self.label_delay.count, 0)
         for name in ("horizon_ms", "early_bound_ms"):
@@ -285,6 +296,8 @@ class Pipeline:
             "gates",
             "drift",
             "protected",
+            "favourable",
+            "segments",
         }
         part: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in thresholds}
         part["features"] = [(type(feature).__name__, feature) for feature in self.features]

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
 from consumers.learner import Learner
 from online import snapshot
 from online.committee import Committee
-from online.metrics import block_of, merged
+from online.tally import tally_of
 from penstock.errors import ArtifactError, StateMismatchError
-from penstock.events import Evidence, Example, Finding, Metrics, ModelRecord, Prediction, ScoreBlock
+from penstock.events import Evidence, Example, Finding, Metrics, ModelRecord, Prediction
 from penstock.models import pickles
 from penstock.models.artifact import MemoryArtifacts, Signer
 from penstock.models.snapshots import EverySnapshot
@@ -118,9 +119,10 @@ def test_metrics_count_what_was_scored_at_request_time():
     assert records[1].record_id == "r99"
     assert (records[1].stage, records[1].partition) == ("learner", 0)
     assert list(records[1].blocks) == ["champion", "online", "v1", "v3"]
-    expected = ScoreBlock()
-    for each in rows[50:100]:
-        expected = merged(expected, block_of(PIPELINE, 0.8, each.value))
+    tally = tally_of(PIPELINE)
+    for before, each in pairwise(rows[49:100]):
+        tally.add(0.8, each.value, before.value)
+    expected = tally.block()
     assert records[1].blocks["champion"] == records[1].blocks["v3"] == expected
     assert records[1].blocks["online"].n == 50
     assert records[1].blocks["online"].correct == 50 - expected.correct

@@ -4,11 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from online import metrics
-from penstock.events import ScoreBlock
+from online.tally import block_of
 from penstock.spec import Numeric, Pipeline
 
 BINARY = Pipeline(name="b", task="binary", target="y", classes=("no", "yes"), features=(Numeric("a"),), threshold=0.4)
@@ -82,6 +80,8 @@ def test_what_is_not_defined_is_none():
     assert metrics.roc_auc(none, np.zeros((0, 3))) is None
     assert metrics.log_loss(none, floats) is None
     assert metrics.brier(none, floats) is None
+    assert metrics.calibration_error(none, floats) is None
+    assert metrics.kappa_temporal(0.5, None) is metrics.kappa_temporal(0.5, 1.0) is None
     assert (metrics.mae(floats, floats), metrics.rmse(floats, floats), metrics.r2(floats, floats)) == (None,) * 3
     assert metrics.r2(np.ones(4), np.ones(4)) is None
 
@@ -94,52 +94,7 @@ def test_a_multiclass_auc_leaves_out_a_class_that_never_happened():
 
 def test_a_certain_error_costs_a_bounded_log_loss():
     assert metrics.log_loss(np.array([1]), np.array([0.0])) == pytest.approx(-math.log(1e-6))
-    assert metrics.block_of(BINARY, 0.0, "yes").log_loss == pytest.approx(-math.log(1e-6))
-
-
-def summed(pipeline, scores, outcomes):
-    total = ScoreBlock()
-    for score, outcome in zip(scores, outcomes, strict=True):
-        total = metrics.merged(total, metrics.block_of(pipeline, score, outcome))
-    return total
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40))
-def test_binary_blocks_sum_to_the_metrics_of_the_arrays(pairs):
-    scores = [score for score, _ in pairs]
-    outcomes = ["yes" if positive else "no" for _, positive in pairs]
-    means = metrics.means("binary", summed(BINARY, scores, outcomes))
-    actual, array = metrics.code_of(BINARY, outcomes), metrics.probabilities_of(BINARY, scores)
-    assert means["accuracy"] == pytest.approx(metrics.accuracy(actual, (array >= 0.4).astype(np.int64)))
-    assert means["log_loss"] == pytest.approx(metrics.log_loss(actual, array))
-    assert means["brier"] == pytest.approx(metrics.brier(actual, array))
-
-
-def test_multiclass_blocks_sum_to_the_metrics_of_the_arrays():
-    table = np.random.default_rng(8).dirichlet((1, 1, 1), 60)
-    scores = [dict(zip("abc", row.tolist(), strict=True)) for row in table]
-    outcomes = ["abc"[i % 3] for i in range(60)]
-    means = metrics.means("multiclass", summed(MULTI, scores, outcomes))
-    actual = metrics.code_of(MULTI, outcomes)
-    array = metrics.probabilities_of(MULTI, scores)
-    assert np.array_equal(array, table)
-    assert means["accuracy"] == pytest.approx(metrics.accuracy(actual, table.argmax(axis=1)))
-    assert means["log_loss"] == pytest.approx(metrics.log_loss(actual, table))
-    assert means["brier"] == pytest.approx(metrics.brier(actual, table))
-
-
-def test_regression_blocks_sum_to_the_metrics_of_the_arrays():
-    actual, predicted = [1.0, 2.0, 4.0], [1.5, 2.0, 1.0]
-    means = metrics.means("regression", summed(REGRESSION, predicted, actual))
-    assert means == {
-        "mae": pytest.approx(metrics.mae(np.array(actual), np.array(predicted))),
-        "rmse": pytest.approx(metrics.rmse(np.array(actual), np.array(predicted))),
-    }
-
-
-def test_an_empty_block_has_no_means():
-    assert metrics.means("binary", ScoreBlock()) == {}
+    assert block_of(BINARY, 0.0, "yes").log_loss == pytest.approx(-math.log(1e-6))
 
 
 def test_probabilities_of_no_scores_keep_their_shape():
@@ -147,16 +102,15 @@ def test_probabilities_of_no_scores_keep_their_shape():
     assert metrics.probabilities_of(MULTI, []).shape == (0, 3)
 
 
-def test_rolling_blocks_hold_the_newest_examples_only():
-    rolling = metrics.RollingBlocks(250)
-    for index in range(10):
-        rolling.add({"champion": ScoreBlock(n=100, correct=index), "v1": ScoreBlock(n=100, correct=1)})
-    assert rolling.overall()["champion"] == ScoreBlock(n=1000, correct=45)
-    assert rolling.rolling()["champion"] == ScoreBlock(n=200, correct=17)
-    assert rolling.rolling()["v1"].correct == 2
+def test_calibration_is_judged_over_ten_bins_of_equal_width():
+    scores, actual = np.array([0.05, 0.06, 0.55, 0.95, 1.0]), np.array([0, 1, 1, 1, 1])
+    expected = (abs(1 - 0.11) + abs(1 - 0.55) + abs(2 - 1.95)) / 5
+    assert metrics.calibration_error(actual, scores) == pytest.approx(expected, abs=1e-15)
+    table = np.array([[0.7, 0.2, 0.1], [0.2, 0.75, 0.05]])
+    assert metrics.calibration_error(np.array([0, 0]), table) == pytest.approx(abs(1 - 1.45) / 2, abs=1e-15)
 
 
-def test_one_block_larger_than_the_window_is_still_shown():
-    rolling = metrics.RollingBlocks(50)
-    rolling.add({"champion": ScoreBlock(n=100, correct=90)})
-    assert rolling.rolling()["champion"].n == 100
+def test_kappa_temporal_is_zero_for_the_no_change_classifier():
+    assert metrics.kappa_temporal(0.8, 0.8) == 0.0
+    assert metrics.kappa_temporal(0.9, 0.8) == pytest.approx(0.5)
+    assert metrics.kappa_temporal(0.7, 0.8) < 0.0

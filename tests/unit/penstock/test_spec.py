@@ -76,7 +76,7 @@ def test_a_contradiction_is_refused_by_name(changes: dict[str, Any], names: str)
         (lambda: DriftPolicy(false_incidents_per_50k=0.0), "false_incidents"),
         (lambda: DriftPolicy(prior_floor=1.5), "prior_floor"),
         (lambda: DriftPolicy(critical_feature_share=-0.1), "critical_feature_share"),
-        (lambda: DriftPolicy(psi_warning=0.3), "psi_warning"),
+        (lambda: DriftPolicy(psi_warning=-0.1), "psi_warning"),
         (lambda: RetrainingPolicy(collect_rows=0), "collect_rows"),
         (lambda: RetrainingPolicy(effect_rows=-1), "effect_rows"),
         (lambda: RetrainingPolicy(comparison_share=1.0), "comparison_share"),
@@ -113,10 +113,20 @@ def test_features_are_found_by_name() -> None:
         {"time": "when"},
         {"ignored": {"x": "why"}},
         {"protected": ("purpose",)},
+        {"favourable": "0"},
+        {"segments": ("purpose",)},
     ],
 )
 def test_thresholds_and_replay_columns_are_not_state(change: dict[str, Any]) -> None:
     assert pipeline(**change).state_digest() == pipeline().state_digest()
+
+
+def test_favourable_is_a_class_and_segments_are_categories() -> None:
+    with pytest.raises(SpecError, match="favourable decision 'good'"):
+        pipeline(favourable="good")
+    for name in ("amount", "nothing"):
+        with pytest.raises(SpecError, match=f"segment '{name}'"):
+            pipeline(segments=(name,))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +152,7 @@ def test_what_state_depends_on_changes_the_digest(change: dict[str, Any]) -> Non
 def test_every_field_is_either_state_or_known_not_to_be() -> None:
     """A new field of the spec is state-affecting until somebody decides that it is not: its digest must move."""
     settled = {"label_delay", "label_time", "time_format", "id", "time", "name", "ignored", "protected"}
-    settled |= {"retraining", "gates", "drift"}
+    settled |= {"retraining", "gates", "drift", "favourable", "segments"}
     others = {field.name for field in dataclasses.fields(Pipeline)} - settled
     assert others == {
         *("task", "target", "features", "classes", "entity", "horizon_ms", "early_bound_ms"),
