@@ -46,6 +46,21 @@ def _has(python: Path, library: str, version: str) -> bool:
     return asked.returncode == 0 and asked.stdout.strip() == version
 
 
+def environment_with(library: str, version: str) -> Path:
+    """The interpreter of an environment that holds ``library`` and what it needs alone, made on first use."""
+    folder = Path.home() / ".cache" / "penstock" / f"{library}-venv"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        say(f"making {folder} ...")
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    if not _has(python, library, version):
+        say(f"installing {library} {version} into {folder} ...")
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", f"{library}=={version}"], check=True, stdout=sys.stderr
+        )
+    return python
+
+
 def peer_versions(python: Path) -> dict[str, str]:
     """The versions that the peers really run with."""
     names = ("quixstreams", "confluent-kafka", "kafka-python", "river", "msgspec")

@@ -1,0 +1,127 @@
+"""The product on a stream: its monitor, learner and incidents; and each detector alone under the same policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from benchmarks.drift.streams import Stream
+from consumers.incidents import Incidents
+from consumers.learner import Learner
+from consumers.monitor import Monitor
+from online.committee import Committee
+from online.detectors.concept import ErrorDetectors
+from online.scoring import decide
+from penstock.events import Drift, Evidence, Example, Features, Finding, Outcome, Prediction, Score
+from penstock.models.artifact import ArtifactRef
+from penstock.runtime.stage import Input
+from penstock.spec import Pipeline
+
+#: Event time between two rows: a drift policy may look by the hour as well.
+ROW_MS = 1000
+
+
+class Silent:
+    """A publisher that never takes a snapshot."""
+
+    def offer(self, learned: int, dump: Callable[[], bytes]) -> ArtifactRef | None:  # noqa: ARG002  # a port's names
+        """See `penstock.models.snapshots.SnapshotPublisher`."""
+        return None
+
+
+class Opening(NamedTuple):
+    """An incident that opened at ``row``."""
+
+    row: int
+    kind: str
+    detector: str
+    feature: str | None
+
+
+def predicted(pipeline: Pipeline, row: int, features: Features, score: Score, version: str = "online") -> Prediction:
+    """What the scorer would have written about ``row``."""
+    return Prediction(
+        id=f"r{row}",
+        entity=f"r{row}",
+        event_time_ms=row * ROW_MS,
+        features=features,
+        version=version,
+        generation=0,
+        decision=decide(pipeline, score),
+        score=None if isinstance(score, dict) else score,
+        scores=score if isinstance(score, dict) else None,
+    )
+
+
+def labelled(prediction: Prediction, value: Outcome) -> Example:
+    """``prediction`` with its label, known at once."""
+    return Example(id=prediction.id, prediction=prediction, value=value, label_time_ms=prediction.event_time_ms)
+
+
+def examples(stream: Stream) -> list[Example]:
+    """The stream as it was served."""
+    version = "online" if stream.answers is None and stream.taught is None else "v1"
+    return [
+        labelled(predicted(stream.pipeline, row, features, score, version), value)
+        for row, ((features, value), score) in enumerate(zip(stream.rows, _served(stream), strict=True))
+    ]
+
+
+def _served(stream: Stream) -> list[Score]:
+    if stream.answers is not None:
+        return list(stream.answers)
+    committee = Committee(stream.pipeline)
+    return [
+        committee.learn_one(features, value)
+        if stream.taught is None or row < stream.taught
+        else committee.score_one(features)
+        for row, (features, value) in enumerate(stream.rows)
+    ]
+
+
+def errors(known: list[Example]) -> list[int]:
+    """Whether each decision was wrong."""
+    return [int(example.prediction.decision != example.value) for example in known]
+
+
+def evidence(pipeline: Pipeline, known: list[Example]) -> Iterator[tuple[int, Evidence]]:
+    """Each record of evidence with its row, from one partition of the monitor and of the learner."""
+    monitor, learner = Monitor(pipeline, 0), Learner(pipeline, 0, Silent(), ErrorDetectors(pipeline))
+    for row, example in enumerate(known):
+        time_ms = example.prediction.event_time_ms
+        outputs = monitor.process([Input("predictions", 0, row, time_ms, example.prediction)])
+        outputs += learner.process([Input("examples", 0, row, time_ms, example)])
+        for output in outputs:
+            if isinstance(output.event, Evidence):
+                yield row, output.event
+
+
+def incidents(pipeline: Pipeline, records: list[tuple[int, Evidence]]) -> list[Opening]:
+    """The incidents that ``records`` open."""
+    stage, opened = Incidents(pipeline), []
+    for offset, (row, record) in enumerate(records):
+        for output in stage.process([Input("evidence", 0, offset, record.event_time_ms, record)]):
+            drift = output.event
+            if isinstance(drift, Drift) and drift.status == "opened":
+                opened.append(Opening(row, drift.kind, drift.detector, drift.feature))
+    return opened
+
+
+def name_of(finding: Finding) -> str:
+    """How a detector is called in the tables: what it watches, and by what."""
+    return f"{finding.kind}: {finding.detector}"
+
+
+def detectors(records: list[tuple[int, Evidence]]) -> list[str]:
+    """All that had something to say."""
+    return sorted({name_of(finding) for _, record in records for finding in record.findings})
+
+
+def only(records: list[tuple[int, Evidence]], detector: str) -> list[tuple[int, Evidence]]:
+    """The same looks with the findings of ``detector`` alone."""
+    return [
+        (row, msgspec.structs.replace(record, findings=[f for f in record.findings if name_of(f) == detector]))
+        for row, record in records
+    ]
