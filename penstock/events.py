@@ -140,14 +140,51 @@ class Finding(Event, frozen=True, kw_only=True):
     measures: dict[str, float] = {}
 
 
-class Evidence(Event, frozen=True, kw_only=True):
-    """Topic ``evidence``: all findings of one look, by one partition of one stage.
+#: An effect, a share or a probability.
+UnitInterval: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
-    ``record_id`` is the request id of the record at which the look happened, ``seen`` how many records the
-    partition had counted by then, ``generation`` the champion's generation that the look is about.
+
+class DriftThresholds(Event, frozen=True, kw_only=True):
+    """Thresholds of a pipeline's drift policy, by the names that they have there. None: not set."""
+
+    false_incidents_per_50k: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
+    effect_floor: UnitInterval | None = None
+    psi_warning: Annotated[float, msgspec.Meta(ge=0.0)] | None = None
+    psi_critical: Annotated[float, msgspec.Meta(ge=0.0)] | None = None
+    error_floor: UnitInterval | None = None
+    performance_floor: UnitInterval | None = None
+    prior_floor: UnitInterval | None = None
+    prediction_floor: UnitInterval | None = None
+    uncertainty_floor: UnitInterval | None = None
+    population_floor: UnitInterval | None = None
+    fairness_floor: UnitInterval | None = None
+    critical_performance_drop: UnitInterval | None = None
+    critical_feature_share: UnitInterval | None = None
+    critical_drift_score: UnitInterval | None = None
+    quiet_looks: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class PolicyChange(Event, frozen=True, kw_only=True):
+    """A person changed ``thresholds``: those that are set hold from here on, the others as before.
+
+    With ``reset`` all changes before this one are undone first.
     """
 
-    stage: Literal["monitor", "learner"]
+    by: str
+    thresholds: DriftThresholds
+    reset: bool = False
+    reason: str = ""
+
+
+class Evidence(Event, frozen=True, kw_only=True):
+    """Topic ``evidence``: all findings of one look, by one partition of one stage; or a ``change`` of thresholds.
+
+    ``record_id`` is the request id of the record at which the look happened, ``seen`` how many records the
+    partition had counted by then, ``generation`` the champion's generation that the look is about. Of a ``change``
+    (stage ``policy``), ``record_id`` is its own id, ``event_time_ms`` when it was made, and the rest says nothing.
+    """
+
+    stage: Literal["monitor", "learner", "policy"]
     partition: int
     seen: int
     record_id: str
@@ -155,6 +192,7 @@ class Evidence(Event, frozen=True, kw_only=True):
     generation: int
     findings: list[Finding]
     reference: str = ""
+    change: PolicyChange | None = None
 
 
 class Cause(Event, frozen=True, kw_only=True):
@@ -314,6 +352,16 @@ class RetrainCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="re
     reason: str = ""
 
 
+class RollbackCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="rollback"):
+    """Topic ``commands``: a person asks for a former champion; ``version`` empty: the one before the present."""
+
+    id: str
+    by: str
+    at_ms: int
+    version: str = ""
+    reason: str = ""
+
+
 class OutcomeCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="outcome"):
     """Topic ``commands``: the runner of effects finished the fit of a run. The first outcome of (run, step) wins."""
 
@@ -330,7 +378,7 @@ class OutcomeCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="ou
     model: ModelRecord | None = None
 
 
-Command: TypeAlias = RetrainCommand | OutcomeCommand
+Command: TypeAlias = RetrainCommand | RollbackCommand | OutcomeCommand
 
 Step: TypeAlias = Literal[
     "triggered",
@@ -339,6 +387,8 @@ Step: TypeAlias = Literal[
     "registered",
     "shadow",
     "promoted",
+    "rolled_back",
+    "refused",
     "rejected",
     "failed",
     "not_started",

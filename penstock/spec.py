@@ -148,15 +148,20 @@ class DriftPolicy:
         for name in (each.name for each in fields(self) if each.name.endswith(_IN_UNIT)):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SpecError(f"drift policy: {name} is {getattr(self, name)}, it must be in [0, 1]")
-        if not 0.0 <= self.psi_warning <= self.psi_critical:
-            raise SpecError("drift policy: psi_warning must be at least 0 and at most psi_critical")
+        for name in ("psi_warning", "psi_critical"):
+            if not getattr(self, name) >= 0.0:
+                raise SpecError(f"drift policy: {name} is {getattr(self, name)}, it must be at least 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingPolicy:
-    """When a new model is fitted. All counts are labelled rows, but for ``effect_rows`` (rows of the stream)."""
+    """When a new model is fitted. All counts are labelled rows, but for ``effect_rows`` (rows of the stream).
+
+    ``rollback``: whether a promoted model that proves worse than its predecessor is replaced by it at once.
+    """
 
     enabled: bool = True
+    rollback: bool = True
     collect_rows: int = 1500
     effect_rows: int = 500
     cooldown_rows: int = 500

@@ -83,7 +83,7 @@ class EffectRunner:
         self._aliases: tuple[str, str | None] = (ONLINE, None)
         self._aliases_done: tuple[str, str | None] = (ONLINE, None)
         self._champions: list[str] = []
-        self._archived = 0
+        self._archived: frozenset[str] = frozenset()
         self._fit: tuple[str, Fit] | None = None
         self._alerted = ""
         self._failures = 0
@@ -202,10 +202,12 @@ class EffectRunner:
         self._registry.set_alias("champion", None if champion == ONLINE else champion)
         self._registry.set_alias("challenger", challenger)
         self._aliases_done = wanted
-        # The champion and the one before it stay within reach of a rollback.
-        for version in self._champions[self._archived : -2]:
-            self._registry.archive(version)
-            self._archived += 1
+        # The champion and the one before it are not archived; a rollback takes an archived one back.
+        for version in self._champions:
+            archived = version not in self._champions[-2:]
+            if archived != (version in self._archived):
+                self._registry.archive(version, archived)
+                self._archived = self._archived ^ {version}
         return True
 
     def _follow(self, wait_s: float) -> None:
@@ -223,7 +225,7 @@ class EffectRunner:
         self._state = fold(self._state, decision)
         if decision.step == "collected":
             self._collected = decision
-        if decision.step == "promoted" and decision.version != ONLINE:
-            self._champions.append(decision.version)
+        if decision.step in ("promoted", "rolled_back") and decision.version != ONLINE:
+            self._champions = [*(v for v in self._champions if v != decision.version), decision.version]
         challenger = self._state.run.version if self._state.run and self._state.run.phase == "shadow" else None
         self._aliases = (self._state.champion.version, None if challenger in (ONLINE, None, "") else challenger)

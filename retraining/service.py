@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from penstock.events import Alert, Decision, Drift, Metrics, OutcomeCommand, RetrainCommand
+from penstock.events import Alert, Decision, Drift, Metrics, OutcomeCommand, RetrainCommand, RollbackCommand
 from penstock.runtime.stage import Input, Output
 from penstock.spec import Pipeline
 from retraining.progress import Progress
+from retraining.rollback import on_rollback, on_worse
 from retraining.rollout import on_outcome, on_settled, on_shadowed, records_of
 from retraining.states import State, chained, fold
 from retraining.triggers import on_command, on_drift, on_enough, on_outpaced, on_waiting
 
-_SEVERITY = {"triggered": "info", "promoted": "info", "rejected": "warning", "failed": "warning"}
+_SEVERITY = {
+    "triggered": "info",
+    "promoted": "info",
+    "rejected": "warning",
+    "failed": "warning",
+    "rolled_back": "warning",
+    "refused": "warning",
+}
 
 
 class Retrainer:
@@ -58,13 +66,15 @@ class Retrainer:
             decision = on_drift(self._pipeline, self.state, self._progress, event)
         elif isinstance(event, RetrainCommand):
             decision = on_command(self._pipeline, self.state, self._progress, event)
+        elif isinstance(event, RollbackCommand):
+            decision = on_rollback(self.state, self._progress, event)
         return [decision] if decision else []
 
     def _advance(self) -> list[Output]:
         """Take every step that is due, until none is."""
         outputs: list[Output] = []
         while True:
-            for step in (on_waiting, on_enough, on_shadowed, on_settled, on_outpaced):
+            for step in (on_waiting, on_enough, on_worse, on_shadowed, on_settled, on_outpaced):
                 decision = step(self._pipeline, self.state, self._progress)
                 if decision is not None:
                     outputs.extend(self._decide(decision))

@@ -18,6 +18,9 @@ from penstock.events import DataRange, Decision, ModelRecord, encode
 
 Phase: TypeAlias = Literal["collecting", "fitting", "judged", "registered", "shadow"]
 
+#: Champions that a rollback can name.
+FORMER = 20
+
 ORIGIN = ModelRecord(slot="champion", version="online", kind="online", generation=0)
 
 
@@ -42,12 +45,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """A promotion whose predecessor is still scored in shadow."""
+    """A promotion whose predecessor is still scored in shadow. ``returned``: it was a rollback."""
 
     run_id: str
     trigger: str
     event_time_ms: int
     record: ModelRecord
+    returned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,8 @@ class State:
     """Everything that later decisions depend on.
 
     ``deferred`` is the newest trigger that came while a run was going on or cooling down; ``seen`` the triggers that
-    were decided on; ``ended_at`` the labelled rows when the last run ended.
+    were decided on; ``ended_at`` the labelled rows when the last run ended; ``former`` the newest champions that were
+    replaced, the newest last, each version once.
     """
 
     next_seq: int = 0
@@ -63,6 +68,7 @@ class State:
     runs: int = 0
     run: Run | None = None
     champion: ModelRecord = ORIGIN
+    former: tuple[ModelRecord, ...] = ()
     promotion: Promotion | None = None
     deferred: Decision | None = None
     ended_at: int | None = None
@@ -132,6 +138,13 @@ def fold(state: State, decision: Decision) -> State:
         if state.promotion is None or decision.model is None:
             raise BrokenChainError(f"decision {decision.seq}: settled, but no promotion waits for it")
         return replace(state, promotion=None, champion=decision.model)
+    if decision.step == "refused":
+        return replace(state, seen=state.seen | {decision.trigger})
+    if decision.step == "rolled_back":
+        if decision.model is None or decision.model.generation != state.champion.generation + 1:
+            raise BrokenChainError(f"decision {decision.seq}: rolled back to no model of the next generation")
+        state = replace(state, ended_at=decision.labelled, seen=state.seen | {decision.trigger})
+        return _enthroned(state, decision, decision.model)
     if state.run is None or state.run.id != decision.run_id:
         raise BrokenChainError(
             f"decision {decision.seq}: {decision.step} of run {decision.run_id}, which is not going on"
@@ -183,9 +196,16 @@ def _advanced(state: State, run: Run, decision: Decision) -> State:
         return replace(state, run=shadow)
     state = replace(state, run=None, ended_at=decision.labelled)
     if decision.step == "promoted" and decision.model is not None:
-        promotion = Promotion(run.id, run.trigger, decision.event_time_ms, decision.model)
-        return replace(state, champion=decision.model, promotion=promotion)
+        return _enthroned(state, decision, decision.model)
     return state
+
+
+def _enthroned(state: State, decision: Decision, record: ModelRecord) -> State:
+    replaced = msgspec.structs.replace(state.champion, predecessor=None)
+    former = [*(held for held in state.former if held.version not in (replaced.version, record.version)), replaced]
+    returned = decision.step == "rolled_back"
+    promotion = Promotion(decision.run_id, decision.trigger, decision.event_time_ms, record, returned)
+    return replace(state, champion=record, former=tuple(former[-FORMER:]), promotion=promotion)
 
 
 def starts(data: DataRange) -> dict[str, int]:

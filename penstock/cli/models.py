@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from typing import Annotated
 
 import msgspec
 import typer
 
-from penstock.cli.compose import decisions_of
+from penstock.cli.compose import System, decisions_of
 from penstock.cli.context import of, table
 from penstock.cli.installation import installation
-from penstock.errors import UsageError
-from penstock.events import Decision
+from penstock.cli.retrain import whoami
+from penstock.errors import DependencyError, UsageError
+from penstock.events import Decision, RollbackCommand, encode
+from penstock.log.port import Message
 from penstock.models.slot import ONLINE
+
+#: How long a command waits for the decision on it.
+ANSWER_S = 10.0
 
 app = typer.Typer(help="The model versions.", no_args_is_help=True)
 
@@ -68,21 +75,59 @@ def rebuild(ctx: typer.Context, version: Annotated[str, typer.Argument(metavar="
         raise typer.Exit(1)
 
 
+@app.command("rollback")
+def rollback(
+    ctx: typer.Context,
+    version: Annotated[
+        str,
+        typer.Argument(metavar="VERSION", help="A version that served before; default: the one before the present."),
+    ] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why; goes into the record.", metavar="TEXT")] = "",
+) -> None:
+    """Serve a former champion again. Exit 1 where that is refused, 3 where no retrainer answers yet."""
+    context = of(ctx)
+    with installation(context, context.pipeline()) as system:
+        command = RollbackCommand(
+            id=f"rollback-{uuid.uuid4()}", by=whoami(), at_ms=system.clock.now_ms(), version=version, reason=reason
+        )
+        system.log.append([Message("commands", command.id.encode(), encode(command))])
+        decision = _answer(system, f"command:{command.id}")
+    if decision is None:
+        raise DependencyError(
+            f"no retrainer has answered within {ANSWER_S:.0f} s; {command.id} waits in the log for one"
+        )
+    context.show(msgspec.to_builtins(decision), f"{decision.step} {decision.version}: {decision.reason}")
+    if decision.step == "refused":
+        raise typer.Exit(1)
+
+
+def _answer(system: System, trigger: str) -> Decision | None:
+    deadline_s = system.clock.monotonic_s() + ANSWER_S
+    while system.clock.monotonic_s() < deadline_s:
+        for decision in reversed(decisions_of(system)):
+            if decision.trigger == trigger:
+                return decision
+        time.sleep(0.1)
+    return None
+
+
 def versions_of(decisions: list[Decision]) -> list[dict[str, object]]:
     """One entry per version, from the chain of decisions. The champion starts as ``online``."""
     entries: dict[str, dict[str, object]] = {ONLINE: _entry(ONLINE, "online", "champion")}
     champion = ONLINE
     for decision in decisions:
-        if not decision.version or decision.step in ("settled", "not_started"):
+        if not decision.version or decision.step in ("settled", "not_started", "refused"):
             continue
         kind = "online" if decision.version == ONLINE else "batch"
         entry = entries.setdefault(decision.version, _entry(decision.version, kind, decision.step))
-        if decision.step == "promoted":
-            entries[champion]["status"] = "archived" if champion != ONLINE else "shadow"
+        crowned = decision.step in ("promoted", "rolled_back")
+        if crowned:
+            left = "archived" if decision.step == "promoted" else "rolled back"
+            entries[champion]["status"] = left if champion != ONLINE else "shadow"
             champion = decision.version
             entry["generation"] = decision.generation
-        if decision.version != champion or decision.step == "promoted":
-            entry["status"] = "champion" if decision.step == "promoted" else decision.step
+        if decision.version != champion or crowned:
+            entry["status"] = "champion" if crowned else decision.step
         entry["trigger"], entry["reason"] = decision.trigger, decision.reason
     return list(entries.values())
 

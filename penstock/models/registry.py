@@ -53,8 +53,8 @@ class Registry(Protocol):
         """Make ``alias`` name ``version`` only, or nothing (None). Raises ``UnknownVersionError``."""
         ...
 
-    def archive(self, version: str) -> None:
-        """Mark a version as one that shall not be served again. Raises ``UnknownVersionError``."""
+    def archive(self, version: str, archived: bool) -> None:
+        """Mark a version as one that is not served any more, or take the mark away. Raises ``UnknownVersionError``."""
         ...
 
     def versions(self) -> list[RegisteredVersion]:
@@ -99,11 +99,11 @@ class MemoryRegistry:
         else:
             self._aliases[alias] = self.show(version).version
 
-    def archive(self, version: str) -> None:
-        """Mark ``version`` as archived."""
-        for alias in self.show(version).aliases:
+    def archive(self, version: str, archived: bool) -> None:
+        """Mark ``version`` as archived, or not."""
+        for alias in self.show(version).aliases if archived else ():
             del self._aliases[alias]
-        self._versions[version] = replace(self._versions[version], archived=True)
+        self._versions[version] = replace(self._versions[version], archived=archived)
 
     def versions(self) -> list[RegisteredVersion]:
         """All versions in order."""
@@ -164,13 +164,13 @@ class MlflowRegistry:
             else:
                 client.set_registered_model_alias(self._name, alias, self._row(client, version).version)
 
-    def archive(self, version: str) -> None:
-        """Tag the version ``archived`` and take its aliases away."""
+    def archive(self, version: str, archived: bool) -> None:
+        """Tag the version ``archived`` and take its aliases away; or take the tag away."""
         client, _ = self._connected()
         with _Translated():
             row = self._row(client, version)
-            client.set_model_version_tag(self._name, row.version, "archived", "true")
-            for alias in self._aliases(client).get(str(row.version), ()):
+            client.set_model_version_tag(self._name, row.version, "archived", "true" if archived else "false")
+            for alias in self._aliases(client).get(str(row.version), ()) if archived else ():
                 client.delete_registered_model_alias(self._name, alias)
 
     def versions(self) -> list[RegisteredVersion]:

@@ -87,7 +87,7 @@ def test_an_alias_names_one_version(registry: Registry) -> None:
 def test_an_archived_version_has_no_alias(registry: Registry) -> None:
     registry.register(registration(1))
     registry.set_alias("champion", "v1")
-    registry.archive("v1")
+    registry.archive("v1", True)
     held = registry.show("v1")
     assert held.archived
     assert held.aliases == ()
@@ -95,7 +95,7 @@ def test_an_archived_version_has_no_alias(registry: Registry) -> None:
 
 @pytest.mark.parametrize(
     "use",
-    [lambda r: r.show("v9"), lambda r: r.set_alias("champion", "v9"), lambda r: r.archive("v9")],
+    [lambda r: r.show("v9"), lambda r: r.set_alias("champion", "v9"), lambda r: r.archive("v9", True)],
     ids=["show", "alias", "archive"],
 )
 def test_an_unknown_version_is_named(registry: Registry, use: Callable[[Registry], object]) -> None:
@@ -142,3 +142,10 @@ def test_a_registry_that_was_killed_while_it_was_made_is_made_anew(tmp_path: Pat
     made = MlflowRegistry(f"sqlite:///{tmp_path}/registry.db", (tmp_path / "artifacts").as_uri(), "credit")
     assert made.versions() == []
     assert [path.name for path in tmp_path.iterdir()] == ["registry.db"]
+
+
+def test_a_version_that_serves_again_is_not_archived_any_more(registry: Registry) -> None:
+    registry.register(registration(1))
+    registry.archive("v1", True)
+    registry.archive("v1", False)
+    assert not registry.show("v1").archived

@@ -1,0 +1,128 @@
+"""A promoted model that proves worse goes, at once and by itself; a person may send any back."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.events import Decision, Metrics, RollbackCommand, ScoreBlock
+from tests.unit.retraining.test_triggers import LOOK, Bench, only
+
+
+def look(bench: Bench, served: float, predecessor: float, *, version: str, squares: bool = True) -> list[Decision]:
+    """One more look at labelled rows that the champion and ``version`` have scored; mean losses."""
+    bench.now += LOOK
+    blocks = {
+        name: ScoreBlock(n=LOOK, log_loss=LOOK * mean, log_loss_squared=2 * LOOK * mean**2 if squares else 0.0)
+        for name, mean in (("champion", served), (version, predecessor))
+    }
+    decisions: list[Decision] = []
+    for stage in ("monitor", "learner"):
+        metrics = Metrics(
+            stage=stage,
+            partition=0,
+            seen=bench.now,
+            record_id=str(bench.now - 1),
+            event_time_ms=bench.now - 1,
+            generation=bench.retrainer.state.champion.generation,
+            offset=bench.now - 1,
+            blocks=blocks if stage == "learner" else {},
+        )
+        decisions += bench.give("metrics", metrics)
+    return decisions
+
+
+def promoted(**policy: object) -> Bench:
+    """A bench whose first batch model, v1, was just promoted over the online model."""
+    bench = Bench(**policy)
+    bench.advance(1000)
+    bench.drift("d1", since=100)
+    bench.advance(1200)
+    bench.passed()
+    bench.advance(1600)
+    assert bench.retrainer.state.champion.version == "v1"
+    return bench
+
+
+def test_a_champion_that_proves_worse_goes_back_within_a_thousand_rows() -> None:
+    bench = promoted()
+    for _ in range(10):
+        decisions = look(bench, 0.55, 0.375, version="online")
+        if decisions:
+            break
+    decision = only(decisions)
+    assert (decision.step, decision.version, decision.generation) == ("rolled_back", "online", 2)
+    assert "v1 is worse than online, which it replaced: loss 0.55 against 0.375" in decision.reason
+    record = bench.models[-1]
+    assert (record.slot, record.version, record.generation) == ("champion", "online", 2)
+    assert record.predecessor is not None
+    assert record.predecessor.version == "v1", "the loser is scored in shadow"
+    assert bench.alerts[-1].severity == "warning"
+
+
+@pytest.mark.parametrize(("served", "other"), [(0.4, 0.4), (0.375, 0.55)])
+def test_a_champion_that_is_no_worse_stays(served: float, other: float) -> None:
+    bench = promoted()
+    steps = [decision.step for _ in range(24) for decision in look(bench, served, other, version="online")]
+    assert steps == ["settled"]
+    assert bench.retrainer.state.champion.version == "v1"
+
+
+def test_what_was_rolled_back_does_not_come_back_by_itself() -> None:
+    bench = promoted()
+    while not look(bench, 0.6, 0.3, version="online"):
+        pass
+    steps = [decision.step for _ in range(24) for decision in look(bench, 0.6, 0.3, version="v1")]
+    assert "rolled_back" not in steps
+    assert bench.retrainer.state.champion.version == "online"
+
+
+def test_losses_without_their_squares_and_a_switch_that_is_off_roll_nothing_back() -> None:
+    bench = promoted()
+    assert [look(bench, 0.9, 0.1, version="online", squares=False) for _ in range(9)] == [[]] * 9
+    bench = promoted(rollback=False)
+    assert [look(bench, 0.9, 0.1, version="online") for _ in range(9)] == [[]] * 9
+
+
+def ask(bench: Bench, identity: str, version: str = "") -> list[Decision]:
+    return bench.give("commands", RollbackCommand(id=identity, by="ann", at_ms=1, version=version, reason="complaints"))
+
+
+def test_a_person_sends_the_champion_back_once() -> None:
+    bench = promoted()
+    decision = only(ask(bench, "c1"))
+    assert (decision.step, decision.version, decision.generation) == ("rolled_back", "online", 2)
+    assert decision.reason == "asked for by ann: complaints"
+    assert ask(bench, "c1") == []
+    back = only(ask(bench, "c2"))
+    assert (back.version, back.generation, back.model and back.model.uri) == ("v1", 3, "u")
+
+
+def test_two_people_ask_at_once_and_the_second_hears_why_not() -> None:
+    bench = promoted()
+    assert only(ask(bench, "c1", "online")).step == "rolled_back"
+    refused = only(ask(bench, "c2", "online"))
+    assert (refused.step, refused.reason) == ("refused", "asked for by ann: complaints: online serves already")
+    assert bench.retrainer.state.champion.generation == 2
+
+
+def test_a_version_that_never_served_is_refused_by_name() -> None:
+    bench = promoted()
+    refused = only(ask(bench, "c1", "v9"))
+    assert refused.step == "refused"
+    assert "v9 never served; those that did: online" in refused.reason
+    bench = Bench()
+    bench.advance(100)
+    assert "no other version has served yet" in only(ask(bench, "c1")).reason
+
+
+def test_a_run_that_is_going_on_survives_a_rollback() -> None:
+    bench = promoted()
+    bench.advance(bench.now + 500)
+    bench.drift("d2", since=bench.now - 100)
+    assert bench.retrainer.state.run is not None
+    ask(bench, "c1")
+    assert bench.retrainer.state.run is not None
+    bench.advance(bench.now + 1200)
+    bench.passed()
+    bench.advance(bench.now + 400)
+    assert (bench.retrainer.state.champion.version, bench.retrainer.state.champion.generation) == ("v2", 3)
