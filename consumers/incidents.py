@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from online.policy.advice import detail, title
+from online.policy.advice import change_line, detail, title
 from online.policy.fold import IncidentPolicy
-from penstock.events import Alert, Drift, Evidence
+from penstock.events import Alert, Drift, Evidence, PolicyChange
 from penstock.runtime.stage import Input, Output
 from penstock.spec import Pipeline
 
 
 class Incidents:
-    """Reads ``evidence`` (one partition); writes ``drift`` keyed by incident, and alerts when one opens or worsens."""
+    """Reads ``evidence`` (one partition); writes ``drift`` keyed by incident, and alerts when one opens or worsens.
+
+    A change of thresholds on ``evidence`` holds from its offset on, and is told as well.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._name = pipeline.name
@@ -24,11 +27,23 @@ class Incidents:
         for record in inputs:
             if not isinstance(record.event, Evidence):
                 raise TypeError(f"incidents: {record.topic}/{record.offset} is a {type(record.event).__name__}")
+            if record.event.stage == "policy" and record.event.change is not None:
+                outputs.append(Output("alerts", record.event.record_id, self._told(record.event, record.event.change)))
             for drift in self._policy.update(record.event, record.offset):
                 outputs.append(Output("drift", drift.id, drift))
                 if drift.status != "closed":
                     outputs.append(Output("alerts", drift.id, self._alert(drift)))
         return outputs
+
+    def _told(self, evidence: Evidence, change: PolicyChange) -> Alert:
+        return Alert(
+            id=evidence.record_id,
+            severity="info",
+            title=f"{self._name}: thresholds of the drift policy changed",
+            detail=change_line(change),
+            at_ms=evidence.event_time_ms,
+            source="incidents",
+        )
 
     def _alert(self, drift: Drift) -> Alert:
         return Alert(
@@ -41,7 +56,7 @@ class Incidents:
         )
 
     def state(self) -> bytes:
-        """The newest evidence of each partition and the open incidents."""
+        """The newest evidence of each partition, the open incidents and the changed thresholds."""
         return self._policy.state()
 
     def restore(self, state: bytes) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
+
 from online.policy.health import condition
-from penstock.events import EARLIEST_MS, LATEST_MS, Cause, Drift, DriftKind
+from penstock.events import EARLIEST_MS, LATEST_MS, Cause, Drift, DriftKind, PolicyChange
 
 ADVICE: Final[dict[DriftKind, str]] = {
     "concept": "The error rose: retrain on examples since the change and compare before promoting.",
@@ -51,6 +53,15 @@ def detail(drift: Drift) -> str:
     drop = "" if drift.performance_drop is None else f" Served performance down by {drift.performance_drop:.3f}."
     health = "" if drift.health is None else f" Health {drift.health:.2f} ({condition(drift.health)})."
     return f"{causes}; against {drift.reference}{since}.{drop}{health} {drift.advice}".strip()
+
+
+def change_line(change: PolicyChange) -> str:
+    """Who set which thresholds, and why, in one line."""
+    values = msgspec.structs.asdict(change.thresholds).items()
+    parts = ["all back to the pipeline's"] if change.reset else []
+    parts += [f"{name} = {value:g}" for name, value in values if value is not None]
+    why = f" ({change.reason})" if change.reason else ""
+    return f"{', '.join(parts)}; by {change.by}{why}"
 
 
 def _of(cause: Cause) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from online.policy.advice import reference_of
 from online.policy.health import drift_score, health, is_served
 from online.policy.incident import Incident, Status, head_of
 from online.policy.merging import Held, NewestEvidence, Signal, SignalKey, is_look
-from online.policy.thresholds import Thresholds
-from penstock.events import Drift, DriftKind, Evidence, Level
+from online.policy.thresholds import Thresholds, changed, effective
+from penstock.events import Drift, DriftKind, DriftThresholds, Evidence, Level
 from penstock.spec import Pipeline
 
 
@@ -17,6 +19,7 @@ class _State(msgspec.Struct, array_like=True):
     newest: list[Held]
     generations: dict[str, int]
     open: list[Incident]
+    changes: DriftThresholds
 
 
 class IncidentPolicy:
@@ -42,17 +45,23 @@ class IncidentPolicy:
     closes when its last signal has left. At the first evidence about a higher generation one such look is enough: what
     started afresh with the new champion closes, what is still seen after it goes on, as an incident of the new
     generation. Evidence about an older generation than its stage's newest is ignored.
+
+    *Changes.* A change of thresholds holds from its offset on: for what opens, and for what stays open.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
         self._name = pipeline.name
-        self._policy = pipeline.drift
-        self._thresholds = Thresholds(pipeline)
         self._newest = NewestEvidence()
         self._open: list[Incident] = []
+        self._change(DriftThresholds())
 
     def update(self, evidence: Evidence, offset: int) -> list[Drift]:
         """Take the evidence record at ``offset``; what it opens, escalates and closes, in this order of happening."""
+        if evidence.stage == "policy":
+            if evidence.change is not None:
+                self._change(changed(self._changes, evidence.change))
+            return []
         stage, generation = evidence.stage, self._newest.generation(evidence.stage)
         if evidence.generation < generation:
             return []
@@ -66,6 +75,11 @@ class IncidentPolicy:
         for held in [held for held in self._open if held.stage == stage]:
             events += self._follow(held, evidence, signals, counts)
         return events
+
+    def _change(self, changes: DriftThresholds) -> None:
+        self._changes = changes
+        self._policy = effective(self._pipeline.drift, changes)
+        self._thresholds = Thresholds(replace(self._pipeline, drift=self._policy))
 
     def _patience(self, stage: str) -> int:
         return self._policy.quiet_looks * self._newest.partitions(stage)
@@ -177,12 +191,13 @@ class IncidentPolicy:
         return score, health(score, max(drops, default=0.0))
 
     def state(self) -> bytes:
-        """The newest evidence, generations and open incidents, as MessagePack."""
+        """The newest evidence, generations, open incidents and changed thresholds, as MessagePack."""
         newest, generations = self._newest.state()
-        return msgspec.msgpack.encode(_State(newest, generations, self._open))
+        return msgspec.msgpack.encode(_State(newest, generations, self._open, self._changes))
 
     def restore(self, state: bytes) -> None:
         """Replace the state by what `state` returned."""
         held = msgspec.msgpack.decode(state, type=_State)
         self._newest = NewestEvidence(held.newest, held.generations)
         self._open = held.open
+        self._change(held.changes)

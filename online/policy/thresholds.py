@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import get_args
+from dataclasses import replace
+from typing import Any, get_args
+
+import msgspec
 
 from online.detectors.significance import monitored_count
 from online.policy.budget import kind_level
 from online.policy.merging import Signal
-from penstock.events import DriftKind, Level
-from penstock.spec import Pipeline
+from penstock.events import DriftKind, DriftThresholds, Level, PolicyChange
+from penstock.spec import DriftPolicy, Pipeline
 
 #: Hysteresis: an open incident's signal still counts up to this p-value, and from this share of its floor.
 HOLDING_P_VALUE, HOLDING_SHARE = 1e-3, 0.75
@@ -17,8 +20,23 @@ HOLDING_P_VALUE, HOLDING_SHARE = 1e-3, 0.75
 DISTANCES: frozenset[DriftKind] = frozenset({"covariate", "schema", "prior", "prediction", "population"})
 
 
+def changed(set_so_far: DriftThresholds, change: PolicyChange) -> DriftThresholds:
+    """The thresholds that people have set, after ``change``."""
+    held = {} if change.reset else _set(set_so_far)
+    return DriftThresholds(**{**held, **_set(change.thresholds)})
+
+
+def effective(policy: DriftPolicy, thresholds: DriftThresholds) -> DriftPolicy:
+    """The declared policy with what people have set."""
+    return replace(policy, **_set(thresholds))
+
+
+def _set(thresholds: DriftThresholds) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(thresholds).items() if value is not None}
+
+
 class Thresholds:
-    """The thresholds of one pipeline's drift policy. They are no state and may change at any time."""
+    """The thresholds of a pipeline's drift policy. They are no state of any detector and may change at any time."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         policy = pipeline.drift

@@ -12,7 +12,7 @@ import pytest
 
 from consumers.incidents import Incidents
 from consumers.monitor import Monitor
-from penstock.events import Alert, Drift, Label, Prediction
+from penstock.events import Alert, Drift, DriftThresholds, Evidence, Label, PolicyChange, Prediction
 from penstock.runtime.stage import Input, Output
 from penstock.spec import Categorical, Numeric, Pipeline
 from penstock.testing.stage_conformance import check_stage
@@ -82,6 +82,24 @@ def test_an_opened_incident_is_an_alert_and_a_closed_one_is_not() -> None:
     assert (alert.id, alert.severity) == (f"{opened.id}-opened", "warning")
     assert "x0" in alert.title
     assert {output.key for output in outputs} == {opened.id}
+
+
+def test_a_change_of_thresholds_is_told() -> None:
+    change = PolicyChange(by="ada", thresholds=DriftThresholds(effect_floor=0.2), reason="noisy sensor")
+    event = Evidence(
+        stage="policy",
+        partition=0,
+        seen=0,
+        record_id="policy-1",
+        event_time_ms=5,
+        generation=0,
+        findings=[],
+        change=change,
+    )
+    (output,) = Incidents(PIPELINE).process([Input("evidence", 0, 0, 5, event)])
+    assert isinstance(output.event, Alert)
+    assert (output.event.id, output.event.severity) == ("policy-1", "info")
+    assert output.event.detail == "effect_floor = 0.2; by ada (noisy sensor)"
 
 
 def test_the_stage_is_a_function_of_its_input() -> None:

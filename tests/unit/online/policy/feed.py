@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from online.policy.fold import IncidentPolicy
-from penstock.events import Drift, DriftKind, Evidence, Finding
+from penstock.events import Drift, DriftKind, DriftThresholds, Evidence, Finding, PolicyChange
 from penstock.spec import DriftPolicy, Numeric, Pipeline
 
 PIPELINE = Pipeline(
@@ -69,6 +69,21 @@ class Feed:
             events += self.policy.update(evidence, self.offset)
             self.offset += 1
         return events
+
+    def change(self, reset: bool = False, **thresholds: Any) -> list[Drift]:
+        change = PolicyChange(by="ada", thresholds=DriftThresholds(**thresholds), reset=reset)
+        evidence = Evidence(
+            stage="policy",
+            partition=0,
+            seen=0,
+            record_id=f"policy-{self.offset}",
+            event_time_ms=self.offset,
+            generation=0,
+            findings=[],
+            change=change,
+        )
+        self.offset += 1
+        return self.policy.update(evidence, self.offset - 1)
 
 
 def summary(events: list[Drift]) -> list[tuple[str, str, str]]:
