@@ -12,14 +12,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
-
 from penstock.clock import SystemClock
 from penstock.log.embedded import EmbeddedLog
 from penstock.log.port import TopicConfig
 from penstock.models.artifact import Signer, signing_key
 from penstock.runtime.checkpoint import DirectoryCheckpoints
+from tests.broker.deletion import delete_records
 from tests.chaos.faults import Told, workers_of
 from tests.chaos.logs import Embedded, Kafka
 from tests.chaos.scene import Scene
@@ -94,10 +92,7 @@ def _delete_requests(scene: Scene) -> None:
     """As retention would."""
     if isinstance(scene.log, Kafka):
         ends = {n: records[-1].offset + 1 for n, records in scene.log.everything()["requests"].items()}
-        admin = AdminClient({"bootstrap.servers": scene.log.broker.bootstrap})
-        name = f"{scene.pipeline.name}.requests.v1"
-        for future in admin.delete_records([TopicPartition(name, n, end) for n, end in ends.items()]).values():
-            future.result(30)
+        delete_records(scene.log.broker.bootstrap, f"{scene.pipeline.name}.requests.v1", ends)
         return
     assert isinstance(scene.log, Embedded)
     with sqlite3.connect(scene.log.path, timeout=30) as connection:

@@ -13,13 +13,13 @@ from dataclasses import replace
 import confluent_kafka
 import pytest
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient
 
 from penstock.errors import FencedError, OffsetOutOfRangeError
 from penstock.log.librdkafka import LibrdkafkaLog
 from penstock.log.port import Log, Membership, Message, Record, TopicConfig, TopicPartition
 from penstock.runtime.commits import BackgroundCommits
 from penstock.testing.log_subject import ONE, OUT, Listener, all_of, becomes, messages, share, values
+from tests.broker.deletion import delete_records
 from tests.broker.shared import Kafka
 from tests.conformance.test_kafka_log import options
 from tests.system.test_kafka_faults import opened
@@ -38,9 +38,7 @@ def test_a_position_that_retention_passed_is_told_and_never_reset(kafka: Kafka) 
         first.take(10)
         first.membership.commit([], {ONE: offsets[2]})
         first.membership.close()
-        passed = confluent_kafka.TopicPartition(f"{of.pipeline}.one.v1", 0, offsets[5])
-        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})  # dropped, it would forget what it was asked
-        admin.delete_records([passed])[passed].result(30)
+        delete_records(kafka.bootstrap, f"{of.pipeline}.one.v1", {0: offsets[5]})
         late = Listener(log, group, ["one"], "m")
         for _ in range(2):
             with pytest.raises(OffsetOutOfRangeError) as told:
