@@ -16,6 +16,8 @@ from penstock.errors import SpecError
 
 Task: TypeAlias = Literal["binary", "multiclass", "regression"]
 Tier: TypeAlias = Literal["light", "balanced", "full"]
+#: What inputs and scores are compared with: the first records since a promotion, the first of all, or the last window.
+ReferenceMode: TypeAlias = Literal["promotion", "fixed", "sliding"]
 #: Detectors of a rise of the error: the project's own likelihood ratio, and River's.
 ErrorDetector: TypeAlias = Literal["likelihood_ratio", "adwin", "page_hinkley", "ddm", "eddm", "hddm_a", "hddm_w"]
 
@@ -94,8 +96,10 @@ class DriftPolicy:
     """When a change is an alarm.
 
     ``window`` and ``reference`` are records, ``look_every`` predictions (or labelled examples) between two looks;
-    together with ``adwin_delta``, ``error_detectors`` and ``deciding`` they shape the detectors' state. The rest are
-    thresholds and may change at any time.
+    together with ``reference_mode``, ``adwin_delta``, ``error_detectors`` and ``deciding`` they shape the detectors'
+    state. The rest are thresholds and may change at any time.
+    ``reference_mode``: inputs are compared with the first records since the last promotion, with the very first records
+    for good (``fixed``), or window after window with the one before (``sliding``).
     ``error_detectors`` watch the error for concept drift; those that are also ``deciding`` raise alarms, the others
     are only reported.
 
@@ -113,6 +117,7 @@ class DriftPolicy:
 
     window: int = 1000
     reference: int = 1000
+    reference_mode: ReferenceMode = "promotion"
     look_every: int = 100
     adwin_delta: float = 0.002
     error_detectors: tuple[ErrorDetector, ...] = ("likelihood_ratio", "adwin")
@@ -136,6 +141,9 @@ class DriftPolicy:
     def __post_init__(self) -> None:
         for name in ("window", "reference", "look_every", "quiet_looks"):
             _at_least("drift policy", name, getattr(self, name), 1)
+        if self.reference_mode not in get_args(ReferenceMode):
+            known_modes = ", ".join(get_args(ReferenceMode))
+            raise SpecError(f"drift policy: reference_mode {self.reference_mode!r} is not one of {known_modes}")
         if not 0.0 < self.adwin_delta < 1.0:
             raise SpecError(f"drift policy: adwin_delta is {self.adwin_delta}, it must be between 0 and 1")
         for name, known in (("error_detectors", get_args(ErrorDetector)), ("deciding", self.error_detectors)):
@@ -310,6 +318,7 @@ class Pipeline:
         part["drift"] = (
             drift.window,
             drift.reference,
+            drift.reference_mode,
             drift.look_every,
             drift.adwin_delta,
             drift.error_detectors,
