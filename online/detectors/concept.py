@@ -86,7 +86,7 @@ class _ErrorSignal:
         return self._finding(before, after, fired=True) if self._decides else None
 
     def _rescale(self, recent: deque[tuple[float, int]], size: int) -> float:
-        """Take the unit from the newest losses, and start the history with ``size`` of them; the old unit by the new."""
+        """Take the unit from the newest losses, and begin the history with ``size`` of them; the old unit over it."""
         losses = np.array([loss for loss, _ in recent])
         old, unit = self._unit, unit_of(losses[-max(SCALE_LOSSES // 5, size) :])
         self._unit = unit
