@@ -20,7 +20,7 @@ from contextlib import nullcontext
 from typing import Any, get_args
 
 from benchmarks.drift import speed
-from benchmarks.drift.frouros import Frouros
+from benchmarks.drift.frouros_peer import Frouros
 from benchmarks.drift.real import real_streams
 from benchmarks.drift.scoring import Figures
 from benchmarks.drift.stationary import false_rate

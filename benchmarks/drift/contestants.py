@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.drift import product, river_detectors
-from benchmarks.drift.frouros import Frouros
+from benchmarks.drift.frouros_peer import Frouros
 from benchmarks.drift.streams import Stream
 from penstock.spec import Numeric
 

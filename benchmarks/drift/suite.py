@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.drift.contestants import DUMMY, PRODUCT, ours, theirs
-from benchmarks.drift.frouros import Frouros
+from benchmarks.drift.frouros_peer import Frouros
 from benchmarks.drift.product import Opening
 from benchmarks.drift.scoring import Change, Figures, Judged, judge, random_alarms, summary
 from benchmarks.drift.streams import Family, Stream

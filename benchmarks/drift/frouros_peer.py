@@ -47,5 +47,8 @@ class Frouros:
             raise RuntimeError("the worker has no pipes")
         self._process.stdin.write(json.dumps({"names": NAMES, "values": list(errors)}) + "\n")
         self._process.stdin.flush()
-        answer: dict[str, list[int]] = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the worker of Frouros ended with exit code {self._process.wait()}; see above")
+        answer: dict[str, list[int]] = json.loads(line)
         return answer
