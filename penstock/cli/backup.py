@@ -96,6 +96,11 @@ def _write(context: Context, path: Path, created: datetime, *, with_key: bool) -
     settings = context.settings
     signer = Signer(_key(settings))
     log = log_file(settings)
+    if log is not None and not log.is_file():
+        raise UsageError(
+            f"{log}: nothing to back up here: there is no embedded log; name the data directory with --data-dir, "
+            "or the log with --log"
+        )
     pipelines = local_pipelines(settings.data_dir) if settings.store_url is None else [context.pipeline().name]
     with (
         tarfile.open(path, "w:gz", compresslevel=3) as tar,
@@ -117,6 +122,11 @@ def _write(context: Context, path: Path, created: datetime, *, with_key: bool) -
         for name in DEMO_FILES:
             if (settings.data_dir / name).is_file():
                 packer.add_bytes(name, (settings.data_dir / name).read_bytes())
+        if not packer.files:
+            raise UsageError(
+                f"{settings.data_dir}: nothing to back up here: no checkpoints, models, registry or embedded log; "
+                "name the data directory with --data-dir, or the store with PENSTOCK_STORE_URL"
+            )
         if with_key:
             packer.add_bytes(KEY, (settings.data_dir / KEY).read_bytes())
         manifest = Manifest(

@@ -124,8 +124,13 @@ def read_all(log: Log, topic: str, partition: int = 0) -> list[bytes]:
 
 def decisions_of(system: System) -> list[Decision]:
     """The whole chain of decisions, oldest first."""
-    decode = decoder_for("decisions", system.pipeline)
-    events = [decode(value) for value in read_all(system.log, "decisions")]
+    return decisions_in(system.log, system.pipeline)
+
+
+def decisions_in(log: Log, pipeline: Pipeline) -> list[Decision]:
+    """The whole chain of decisions in the log of ``pipeline``, oldest first."""
+    decode = decoder_for("decisions", pipeline)
+    events = [decode(value) for value in read_all(log, "decisions")]
     return [event for event in events if isinstance(event, Decision)]
 
 

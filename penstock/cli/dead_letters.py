@@ -16,7 +16,7 @@ import typer
 
 from penstock.cli.compose import System
 from penstock.cli.context import of, table
-from penstock.cli.installation import installation
+from penstock.cli.installation import installation, log_of
 from penstock.cli.retrain import whoami
 from penstock.errors import UsageError
 from penstock.log.port import Log, TopicPartition
@@ -55,9 +55,9 @@ def list_letters(
     _known_stage(stage)
     if topic is not None and topic not in TOPICS:
         raise UsageError(f"dead-letters list: unknown topic {topic!r}; there are {', '.join(TOPICS)}")
-    with installation(context, context.pipeline()) as system:
-        replayed = replayed_sources(system.log)
-        found = (letter for letter in _all(system.log) if _fits(letter, stage, topic))
+    with log_of(context, context.pipeline()) as log:
+        replayed = replayed_sources(log)
+        found = (letter for letter in _all(log) if _fits(letter, stage, topic))
         rows = [_row(letter, replayed) for letter in deque(found, maxlen=limit)]
     columns = ["offset", "when", "state", "stage", "source", "size", "error"]
     texts = [{**row, "error": _cut(str(row["error"]), MOST_ERROR)} for row in rows]
@@ -72,9 +72,9 @@ def show(
 ) -> None:
     """One dead letter: headers, key and value (text, or hexadecimal where it is no UTF-8)."""
     context = of(ctx)
-    with installation(context, context.pipeline()) as system:
-        letter = _one(system.log, offset)
-        replayed = replayed_sources(system.log)
+    with log_of(context, context.pipeline()) as log:
+        letter = _one(log, offset)
+        replayed = replayed_sources(log)
     if raw:
         sys.stdout.buffer.write(letter.record.value)
         sys.stdout.buffer.flush()

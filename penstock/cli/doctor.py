@@ -13,9 +13,11 @@ import typer
 
 from penstock import __version__
 from penstock.cli.context import Context, of
-from penstock.cli.installation import installation
+from penstock.cli.installation import log_of
+from penstock.cli.store import open_store
 from penstock.errors import PenstockError
 from penstock.log.port import TopicPartition
+from penstock.spec import Pipeline
 from penstock.topology import TOPICS
 
 
@@ -81,12 +83,19 @@ def _pipeline_checks(context: Context) -> list[Check]:
     except PenstockError as error:
         return [Check("pipeline", False, str(error))]
     declared = Check("pipeline", True, f"{path}: {pipeline.name}, {pipeline.task}, {len(pipeline.features)} features")
-    try:
-        with installation(context, pipeline) as system:
-            held = {
-                topic: sum(system.log.bounds(TopicPartition(topic, p)).end for p in range(system.log.partitions(topic)))
-                for topic in TOPICS
-            }
-    except PenstockError as error:
-        return [declared, Check("log", False, str(error))]
-    return [declared, Check("log", True, ", ".join(f"{topic} {count}" for topic, count in held.items()))]
+    return [declared, _try("store", lambda: _store(context, pipeline)), _try("log", lambda: _held(context, pipeline))]
+
+
+def _store(context: Context, pipeline: Pipeline) -> str:
+    open_store(context.settings, pipeline)
+    return context.settings.store_url or f"{context.data_dir} (PENSTOCK_STORE_URL is not set)"
+
+
+def _held(context: Context, pipeline: Pipeline) -> str:
+    """How far each topic goes: the sum of its partitions' ends. On Kafka, marks of transactions count too."""
+    with log_of(context, pipeline) as log:
+        ends = {
+            topic: sum(log.bounds(TopicPartition(topic, number)).end for number in range(log.partitions(topic)))
+            for topic in TOPICS
+        }
+    return "end offsets: " + ", ".join(f"{topic} {end}" for topic, end in ends.items())

@@ -11,7 +11,7 @@ import typer
 
 from penstock.cli.context import of, print_json
 from penstock.cli.evaluation import records
-from penstock.cli.installation import installation
+from penstock.cli.installation import log_of
 from penstock.errors import UsageError
 from penstock.log.port import Record
 from penstock.topology import TOPICS
@@ -30,15 +30,15 @@ def tail(
     context = of(ctx)
     if topic not in TOPICS:
         raise UsageError(f"events tail: unknown topic {topic!r}; there are {', '.join(TOPICS)}")
-    with installation(context, context.pipeline()) as system:
+    with log_of(context, context.pipeline()) as log:
         if not follow:
-            for record in records(system.log, topic):
+            for record in records(log, topic):
                 print_json(describe(record))
             return
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        following = system.log.tail([topic], from_start=True)
+        following = log.tail([topic], from_start=True)
         while not stop.is_set():
             for record in following.poll(1000, FOLLOW_WAIT_S):
                 print_json(describe(record))

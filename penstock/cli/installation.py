@@ -13,7 +13,7 @@ from penstock.cli.store import open_store
 from penstock.clock import SystemClock
 from penstock.errors import DependencyError
 from penstock.log.kafka_options import KafkaOptions
-from penstock.log.open import open_log, topic_configs
+from penstock.log.open import bootstrap_of, open_log, topic_configs
 from penstock.log.port import Log
 from penstock.models.registry import MlflowRegistry
 from penstock.models.snapshots import BudgetedSnapshots
@@ -36,25 +36,38 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
-def installation(context: Context, pipeline: Pipeline) -> Iterator[System]:
-    """Open the log and stores of ``pipeline``, with its topics; closed at the end.
+def log_of(context: Context, pipeline: Pipeline) -> Iterator[Log]:
+    """Open the log of ``pipeline``, with its topics; closed at the end. Enough for commands that only read it.
 
     The embedded log gets its topics here. On Kafka they are checked only: how a cluster's topics are made is not for
     a role to decide.
 
     Raises:
         UsageError: a setting does not fit.
-        DependencyError: the data directory or the store cannot be used.
+        DependencyError: the data directory cannot be used.
         LogError: the log cannot be opened, lacks the topics (Kafka), or has them with other partitions.
     """
-    clock = SystemClock()
-    data_dir = context.data_dir
-    make_folder(data_dir)
-    store = open_store(context.settings, pipeline)
+    make_folder(context.data_dir)
     options = kafka_options(context.settings, pipeline.name)
-    log = open_log(context.settings.log, data_dir, pipeline.name, clock, options)
+    log = open_log(context.settings.log, context.data_dir, pipeline.name, SystemClock(), options)
     try:
         _provide_topics(log, pipeline, options)
+        yield log
+    finally:
+        log.close()
+
+
+@contextmanager
+def installation(context: Context, pipeline: Pipeline) -> Iterator[System]:
+    """Open the log and stores of ``pipeline``; closed at the end.
+
+    Raises:
+        UsageError, DependencyError, LogError: as `log_of`; or the store cannot be used.
+    """
+    clock = SystemClock()
+    make_folder(context.data_dir)
+    store = open_store(context.settings, pipeline)
+    with log_of(context, pipeline) as log:
         yield System(
             pipeline,
             log,
@@ -63,11 +76,9 @@ def installation(context: Context, pipeline: Pipeline) -> Iterator[System]:
             lambda: BudgetedSnapshots(store.artifacts, clock, share=context.settings.snapshot_share),
             clock,
             Telemetry(),
-            InlineCommits if options is None else BackgroundCommits,
+            InlineCommits if bootstrap_of(context.settings.log) is None else BackgroundCommits,
             collect_dropped,
         )
-    finally:
-        log.close()
 
 
 def _provide_topics(log: Log, pipeline: Pipeline, kafka: KafkaOptions | None) -> None:

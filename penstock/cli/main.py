@@ -122,7 +122,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = app(hoist_globals(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
     except TyperException as error:
         format_message = getattr(error, "format_message", None)
-        sys.stderr.write(f"penstock: {format_message() if format_message else error}\n")
+        said = format_message() if format_message else str(error)
+        if said:  # a group of commands alone has shown its help already
+            sys.stderr.write(f"penstock: {said}\n")
         sys.exit(2)
     except PenstockError as error:
         sys.stderr.write(f"penstock: {error}\n")

@@ -11,7 +11,7 @@ from penstock.cli.compose import state_dir
 from penstock.cli.context import of
 from penstock.cli.installation import installation, make_folder
 from penstock.cli.occupancy import occupied
-from penstock.cli.run import mismatch_options
+from penstock.cli.run import address_file, mismatch_options
 from penstock.cli.stopping import stopped_by_signals
 from penstock.cli.supervisor import SERVING_GROUP, STREAM_GROUPS, Supervisor, several
 from penstock.errors import UsageError
@@ -45,8 +45,14 @@ def up(
     with stopped_by_signals(stop), occupied(context.data_dir, shared=True), occupied(own):
         with installation(context, pipeline):
             pass  # the log and its topics are there, or one clear line says why not, before anything starts
+        address = address_file(context.data_dir)
+        address.unlink(missing_ok=True)  # an earlier one's
+        said = ""
         with Supervisor(context, [*several(STREAM_GROUPS, workers), SERVING_GROUP], options) as supervisor:
-            settings = context.settings
-            typer.echo(f"{pipeline.name}: http://{settings.host}:{settings.port} (Ctrl-C stops)", err=True)
+            typer.echo(f"{pipeline.name}: starting (Ctrl-C stops)", err=True)
             while not stop.wait(CHECK_EVERY_S):
                 supervisor.check()
+                url = address.read_text().strip() if address.exists() else ""
+                if url not in ("", said):  # a restart may take another port, if any will do
+                    typer.echo(f"{pipeline.name}: {url}", err=True)
+                    said = url

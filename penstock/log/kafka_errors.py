@@ -5,7 +5,7 @@ from __future__ import annotations
 from kafka import errors as kafka_errors
 
 from penstock.errors import LogError, LogUnavailableError
-from penstock.log.kafka_options import KafkaOptions
+from penstock.log.kafka_options import KafkaOptions, timeout_refused
 
 #: Answers to wrong credentials and missing rights: no retry helps.
 _REFUSED = (
@@ -13,6 +13,8 @@ _REFUSED = (
     kafka_errors.SaslAuthenticationFailedError,
     kafka_errors.UnsupportedSaslMechanismError,
 )
+#: Times that the brokers do not accept.
+_TIMES = ("InvalidTransactionTimeout", "InvalidSessionTimeout")
 
 
 def log_error(options: KafkaOptions, what: str, error: Exception) -> LogError:
@@ -22,6 +24,9 @@ def log_error(options: KafkaOptions, what: str, error: Exception) -> LogError:
     if isinstance(error, _REFUSED):
         user = f" for user {options.security.username}" if options.security.username else ""
         return LogError(f"{where}: {what} was refused{user} ({name}); check the credentials and the rights (ACLs)")
+    for refused in _TIMES:  # the client wraps answers that it does not expect in the root of its errors
+        if refused in f"{name} {error}":
+            return LogError(f"{where}: {what} was refused: {timeout_refused(options, refused)}")
     if is_retriable(error):
         return LogUnavailableError(f"{where}: {what} failed ({name}); is the broker up?")
     return LogError(f"{where}: {what} failed ({_text(error)})")

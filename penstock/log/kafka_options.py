@@ -42,3 +42,16 @@ class KafkaOptions:
     delivery_timeout_ms: int = 120_000
     ingress_bytes: int = 33_554_432
     replication_factor: int | None = None
+
+
+def timeout_refused(options: KafkaOptions, error: str) -> str:
+    """What to say where the brokers do not accept one of our times; ``error`` is their name for that."""
+    if "SESSION" in error.upper():
+        return (
+            f"PENSTOCK_KAFKA_SESSION_TIMEOUT_MS is {options.session_timeout_ms}, outside what the brokers allow "
+            "(group.min.session.timeout.ms to group.max.session.timeout.ms)"
+        )
+    return (
+        f"PENSTOCK_KAFKA_TRANSACTION_TIMEOUT_MS is {options.transaction_timeout_ms}, more than the brokers allow "
+        "(transaction.max.timeout.ms); lower it, or raise theirs"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from confluent_kafka import KafkaError, KafkaException
 
 from penstock.errors import LogError, LogUnavailableError
-from penstock.log.kafka_options import KafkaOptions
+from penstock.log.kafka_options import KafkaOptions, timeout_refused
 
 #: No retry helps: wrong credentials, a certificate that does not fit.
 _REFUSED = frozenset(
@@ -24,6 +24,8 @@ _FORBIDDEN = frozenset(
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     }
 )
+#: A time that the brokers do not accept.
+_TIMES = frozenset({KafkaError.INVALID_TRANSACTION_TIMEOUT, KafkaError.INVALID_SESSION_TIMEOUT})
 #: Another process has this transactional id or this name in the group.
 FENCED = frozenset(
     {
@@ -72,6 +74,11 @@ _PASSING = frozenset(
 )
 
 
+def refused(error: KafkaError) -> bool:
+    """Whether the cluster will not do it for us, now or later: it does not know us, or not like what we ask for."""
+    return error.code() in _REFUSED or error.code() in _FORBIDDEN or error.code() in _TIMES
+
+
 class Complaints:
     """What the client's background threads complained of: calls that time out do not say why."""
 
@@ -112,6 +119,8 @@ def log_error(options: KafkaOptions, what: str, error: KafkaError, complaints: C
         return LogError(f"{where}: {what} was refused{user} ({refusal.name()}); check the credentials")
     if error.code() in _FORBIDDEN:
         return LogError(f"{where}: {what} is not allowed ({error.name()}); check the rights (ACLs)")
+    if error.code() in _TIMES:
+        return LogError(f"{where}: {what} was refused: {timeout_refused(options, error.name())}")
     if error.code() == KafkaError.UNSTABLE_OFFSET_COMMIT:
         return LogUnavailableError(f"{where}: {what}: waits for a transaction that is still open")
     if passes(error):

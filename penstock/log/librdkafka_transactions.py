@@ -16,7 +16,7 @@ from penstock.log.kafka_options import KafkaOptions
 from penstock.log.librdkafka_calls import within
 from penstock.log.librdkafka_catalog import open_client
 from penstock.log.librdkafka_config import transactional_config
-from penstock.log.librdkafka_errors import FENCED, MOVED_ON, Complaints, error_of, log_error, passes
+from penstock.log.librdkafka_errors import FENCED, MOVED_ON, Complaints, error_of, log_error, passes, refused
 from penstock.log.port import Message
 
 _log = structlog.get_logger()
@@ -24,7 +24,10 @@ _log = structlog.get_logger()
 Outcome: TypeAlias = Literal["committed", "aborted"]
 _PAUSE_S = 0.02
 _ABANDON_S = 2.0
-_GRACE_S = 2.0
+#: One try of adding offsets, which takes milliseconds where the coordinator is there; after one that does not come
+#: back the next may take twice as long, up to the request time-out: a coordinator may be slow for good.
+_FIRST_TRY_S = 2.0
+_GRACE_S = 1.0
 
 
 class GroupMovedOnError(LogError):
@@ -51,6 +54,7 @@ class Transactions:
         self._make = partial(open_client, options, partial(Producer, config))
         self._producer: Producer = self._make()
         self._begun = False
+        self._try_s = _FIRST_TRY_S
         self.fenced = False
 
     @property
@@ -163,10 +167,13 @@ class Transactions:
 
     def _send_offsets(self, offsets: Sequence[confluent_kafka.TopicPartition], metadata: Any, timeout_s: float) -> None:
         """Raises ``KafkaException``, and ``LogUnavailableError`` where the client does not come back."""
+        timeout_s = min(timeout_s, self._try_s)
         send = partial(self._producer.send_offsets_to_transaction, list(offsets), metadata, timeout_s)
         try:
             within(timeout_s + _GRACE_S, send)
+            self._try_s = _FIRST_TRY_S
         except TimeoutError:
+            self._try_s = min(2 * self._try_s, self._options.request_timeout_ms / 1000)
             error = KafkaError(KafkaError._TIMED_OUT)
             raise log_error(self._options, "committing offsets", error, self._complaints) from None
 
@@ -202,8 +209,7 @@ class Transactions:
     def _error(self, what: str, error: KafkaError) -> LogError:
         if error.code() in MOVED_ON:
             return GroupMovedOnError(f"group {self._group}: {what}: the group has changed ({error.name()})")
-        refused = "AUTHORIZATION" in error.name()
-        if error.code() in FENCED or (error.fatal() and not refused):
+        if error.code() in FENCED or (error.fatal() and not refused(error)):
             self.fenced = True
             return FencedError(self._group, 0)
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:

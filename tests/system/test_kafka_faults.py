@@ -14,11 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
-from penstock.errors import FencedError, LogUnavailableError
+from penstock.errors import FencedError, LogError, LogUnavailableError
+from penstock.log.kafka import KafkaPythonLog
 from penstock.log.kafka_options import KafkaOptions
 from penstock.log.librdkafka import LibrdkafkaLog
 from penstock.log.port import TopicPartition
@@ -89,6 +91,37 @@ def test_a_commit_while_the_broker_is_away_is_written_once(own_broker: Callable[
         assert values(listener.take(1)) == [b"10"]
         becomes(lambda: values(all_of(log, OUT)), [b"%d" % n for n in range(8)])
         listener.membership.close()
+
+
+def join_and_poll(log: Any, group: str) -> None:
+    deadline = time.monotonic() + 30
+    membership = log.join(group, ["one"], "m", lambda _: None, lambda _: None)
+    try:
+        while time.monotonic() < deadline:
+            membership.poll(1, 0.1)
+    finally:
+        membership.close()
+
+
+@pytest.mark.parametrize("client", [LibrdkafkaLog, KafkaPythonLog])
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"transaction_timeout_ms": 1_000_000}, "PENSTOCK_KAFKA_TRANSACTION_TIMEOUT_MS is 1000000, more than"),
+        ({"session_timeout_ms": 2_000_000}, "PENSTOCK_KAFKA_SESSION_TIMEOUT_MS is 2000000, outside"),
+    ],
+)
+def test_times_that_the_brokers_do_not_accept_are_one_line_that_names_the_setting(
+    client: Any, changed: dict[str, int], said: str, kafka: Kafka
+) -> None:
+    of = options(kafka)
+    with closing(opened(of)):
+        pass
+    with closing(client(replace(of, **changed))) as log:
+        with pytest.raises(LogError, match=said) as caught:
+            join_and_poll(log, f"{of.pipeline}.g")
+        assert not isinstance(caught.value, FencedError | LogUnavailableError)
+        assert caught.value.exit_code == 3
 
 
 def test_kills_inside_commits_double_and_lose_nothing(own_broker: Callable[[], JavaBroker]) -> None:

@@ -38,6 +38,12 @@ def project(tmp_path_factory):
             kill_session(process)
 
 
+def test_it_says_where_it_answers(project):
+    folder, url, process = project
+    wait_for(lambda: f"cards: {url}\n" in (folder / "up.txt").read_text(), "the address", 10, process)
+    assert not url.endswith(":0")
+
+
 def call(url: str, body: object = None, raw: bytes | None = None):
     """Status and JSON answer of one request."""
     data = raw if raw is not None else None if body is None else json.dumps(body).encode()

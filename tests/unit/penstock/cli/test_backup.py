@@ -297,3 +297,17 @@ def test_a_moment_does_not_see_what_comes_later(installed):
     with moment_of(installed.data / "log.db") as moment:
         installed.publish(b"model 2", 2)
         assert moment.execute("SELECT count(*) FROM records").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("log", ["embedded", "kafka://localhost:1"])
+def test_a_backup_of_nothing_is_refused_and_leaves_no_file(log, capsys, tmp_path):
+    """A folder that some command has made, with a key and a name and nothing worth keeping."""
+    data = tmp_path / "data"
+    data.mkdir()
+    signing_key(data, None)
+    (data / "installation.id").write_text("a1b2c3d4")
+    code, _, err = command(capsys, "backup", tmp_path / "b.tar.gz", "--data-dir", data, "--log", log)
+    assert code == 2, err
+    assert err.count("\n") == 1
+    assert "nothing to back up" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]

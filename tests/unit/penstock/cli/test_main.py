@@ -6,6 +6,11 @@ from hypothesis import strategies as st
 
 from penstock.cli.main import hoist_globals, main
 
+TOY = """
+from penstock.spec import Numeric, Pipeline
+P = Pipeline(name="p", task="regression", target="y", features=(Numeric("x"),))
+"""
+
 
 def run(arguments, capsys):
     """Exit code, standard output and standard error of one command."""
@@ -81,10 +86,7 @@ def test_doctor_checks_this_installation(capsys, tmp_path, monkeypatch):
 
 def test_doctor_tells_a_log_that_is_away_from_a_pipeline_that_does_not_load(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "p.py").write_text(
-        "from penstock.spec import Numeric, Pipeline\n"
-        "P = Pipeline(name='p', task='regression', target='y', features=(Numeric('x'),))\n"
-    )
+    (tmp_path / "p.py").write_text(TOY)
     code, out, _ = run(["doctor", "--pipeline", "p.py", "--log", "kafka://localhost:1"], capsys)
     assert code == 3
     assert "ok      pipeline: p.py" in out
@@ -97,3 +99,34 @@ def test_doctor_fails_with_3_where_the_data_directory_cannot_be_written(capsys, 
     code, out, _ = run(["doctor", "--data-dir", str(tmp_path / "data")], capsys)
     assert code == 3
     assert "FAILED  data directory" in out
+
+
+@pytest.mark.parametrize("group", [[], ["topics"], ["models"], ["dead-letters"], ["datasets"], ["events"]])
+def test_a_group_of_commands_alone_shows_its_help_and_no_empty_line(group, capsys):
+    code, out, err = run(group, capsys)
+    assert code == 2
+    assert "Usage: " in out + err
+    assert "penstock: " not in err
+
+
+@pytest.mark.parametrize("command", [["events", "tail", "decisions"], ["dead-letters", "list"]])
+def test_what_only_reads_the_log_needs_no_key_of_the_store(command, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PENSTOCK_STORE_URL", "memory://shared")
+    monkeypatch.delenv("PENSTOCK_SIGNING_KEY", raising=False)
+    (tmp_path / "p.py").write_text(TOY)
+    code, _, err = run([*command, "--pipeline", "p.py", "--data-dir", str(tmp_path / "data")], capsys)
+    assert code == 0, err
+
+
+def test_doctor_looks_at_the_store_and_says_how_far_the_topics_go(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.py").write_text(TOY)
+    arguments = ["doctor", "--pipeline", "p.py", "--data-dir", str(tmp_path / "data")]
+    code, out, _ = run(arguments, capsys)
+    assert code == 0
+    assert "log: end offsets: requests 0" in out
+    monkeypatch.setenv("PENSTOCK_STORE_URL", "memory://shared")
+    code, out, _ = run(arguments, capsys)
+    assert code == 3
+    assert "FAILED  store: PENSTOCK_STORE_URL is shared" in out

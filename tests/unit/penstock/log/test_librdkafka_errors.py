@@ -40,6 +40,8 @@ def test_what_passes_is_unavailable(code: int, said: str) -> None:
         (KafkaError._SSL, "no TLS connection .* PENSTOCK_KAFKA_SECURITY_PROTOCOL"),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, r"not allowed .* rights \(ACLs\)"),
         (KafkaError.INVALID_CONFIG, "reading failed"),
+        (KafkaError.INVALID_TRANSACTION_TIMEOUT, "PENSTOCK_KAFKA_TRANSACTION_TIMEOUT_MS is 15000, more than"),
+        (KafkaError.INVALID_SESSION_TIMEOUT, "PENSTOCK_KAFKA_SESSION_TIMEOUT_MS is 10000, outside"),
     ],
 )
 def test_what_does_not_pass_says_what_to_do(code: int, said: str) -> None:
