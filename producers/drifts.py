@@ -68,7 +68,8 @@ class Injection:
 
 def true_drifts(injections: Sequence[Injection], rows: int) -> list[TrueDrift]:
     """All changes that ``injections`` make in a stream of ``rows`` rows, by position."""
-    return sorted(change for injection in injections for change in injection.changes(rows))
+    changes = (change for injection in injections for change in injection.changes(rows))
+    return sorted(changes, key=lambda change: (change.row, change.kind, change.feature or "", change.width))
 
 
 def parse_injection(text: str, pipeline: Pipeline) -> Injection:

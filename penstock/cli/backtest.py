@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from penstock.cli import report_file
 from penstock.cli.context import Context, of
-from penstock.cli.evaluation import read_history
+from penstock.cli.detection import FOUND_WITHIN
 from penstock.cli.kafka import kafka_options
-from penstock.cli.rss import own_peak_mb
+from penstock.cli.log_range import parse_range
+from penstock.cli.variants import Variant, parse_variant
 from penstock.clock import SystemClock
 from penstock.errors import UsageError
 from penstock.log.open import open_log
@@ -28,7 +28,6 @@ from producers.recorded import recorded_ticks
 from producers.rows import table_rows
 from producers.schedule import Tick, schedule
 
-_RANGE = re.compile(r"^(?P<topic>[a-z-]+)/(?P<partition>\d+):(?P<first>\d+)-(?P<stop>\d+)$")
 SEED = 7
 
 
@@ -45,30 +44,72 @@ def backtest(
         list[str] | None, typer.Option("--drift", help="Inject drift: KIND@ROW[:feature=F][:width=N].", metavar="SPEC")
     ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write the JSON report here.", metavar="FILE")] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compare",
+            help="Also with these settings, as drift.effect_floor=0.05; may be repeated.",
+            metavar="KEY=VALUE[,KEY=VALUE]",
+        ),
+    ] = None,
+    known_drift: Annotated[
+        list[str] | None,
+        typer.Option("--known-drift", help="A drift that the history is known to have.", metavar="KIND@ROW[:width=N]"),
+    ] = None,
+    found_within: Annotated[
+        int, typer.Option("--found-within", min=0, help="A drift is found by an incident so many rows after it.")
+    ] = FOUND_WITHIN,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with plots and tables here.", metavar="FILE")
+    ] = None,
 ) -> None:
-    """Run the whole pipeline over history and report how it would have done."""
+    """Run the whole pipeline over history and report how it would have done, also with other settings."""
     # The science is heavy: only who needs it waits for it.
-    from penstock.cli.report import build_report, deliver
-    from penstock.cli.virtual import run_virtual
+    from penstock.cli.compare import comparison, comparison_text, run_variants
+    from penstock.cli.compare_models import compared_models
+    from penstock.cli.html_report import page
+    from penstock.cli.report import deliver
 
     context = of(ctx)
     if (data is None) == (from_log is None):
         raise UsageError("backtest: give --data FILE or --from-log TOPIC/PARTITION:FROM-TO (one of them)")
     pipeline = context.pipeline()
     delay = None if label_delay is None else parse_delay(label_delay)
-    report_file.prepare(report)
-    injections: list[Injection] = []
-    if data is not None:
-        ticks, injections = file_ticks(pipeline, data, delay, drift or [])
-    else:
-        ticks = _recorded(context, pipeline, str(from_log))
-    started = time.perf_counter()
-    run = run_virtual(pipeline, with_progress(ticks, quiet=context.as_json), lambda _: None)
-    elapsed_s = time.perf_counter() - started
-    history = read_history(run.system.log, pipeline)
-    known = true_drifts(injections, len(history.rows.appended_ms)) if injections else None
-    result = build_report(pipeline, history, known, elapsed_s, own_peak_mb())
+    variants = [Variant("as declared", pipeline, {}), *(parse_variant(text, pipeline) for text in compare or [])]
+    injections = [parse_injection(text, pipeline) for text in drift or []]
+    known = [*injections, *(parse_known(text, pipeline) for text in known_drift or [])]
+    for file in (report, html):
+        report_file.prepare(file)
+
+    def ticks() -> Iterator[Tick]:
+        if data is not None:
+            return with_progress(_file_ticks(pipeline, data, delay, injections), quiet=context.as_json)
+        return with_progress(_recorded(context, pipeline, str(from_log)), quiet=context.as_json)
+
+    outcomes = list(run_variants(variants, ticks, lambda rows: true_drifts(known, rows) if known else None))
+    base = outcomes[0]
+    result = dict(base.report)
+    compared = comparison(outcomes, found_within)
+    compared["models"] = compared_models(base.report)
+    if compare:
+        result["comparison"] = compared
     deliver(context, result, report)
+    if compare and not context.as_json:
+        typer.echo(comparison_text(compared))
+    if html is not None:
+        report_file.write_text(html, page(pipeline, base.history, base.report, compared))
+        if not context.as_json:
+            typer.echo(f"page: {html}")
+
+
+def parse_known(text: str, pipeline: Pipeline) -> Injection:
+    """A drift that is in the data already, written like one on demand; a feature is told only where it is named.
+
+    Raises:
+        UsageError: one line that says what does not fit.
+    """
+    known = parse_injection(text, pipeline)
+    return known if ":feature=" in text else replace(known, feature=None)
 
 
 def file_ticks(
@@ -76,17 +117,21 @@ def file_ticks(
 ) -> tuple[Iterator[Tick], list[Injection]]:
     """The ticks of a data file with drift injected, and what was injected."""
     injections = [parse_injection(text, pipeline) for text in drifts]
+    return _file_ticks(pipeline, data, delay, injections), injections
+
+
+def _file_ticks(
+    pipeline: Pipeline, data: Path, delay: LabelDelay | None, injections: Sequence[Injection]
+) -> Iterator[Tick]:
     rows = inject(table_rows(pipeline, data), pipeline, injections, seed=SEED)
-    return schedule(rows, pipeline, delay=delay, seed=SEED), injections
+    return schedule(rows, pipeline, delay=delay, seed=SEED)
 
 
 def _recorded(context: Context, pipeline: Pipeline, text: str) -> Iterator[Tick]:
-    match = _RANGE.match(text)
-    if match is None or match["topic"] != "requests":
-        raise UsageError(f"--from-log {text!r}: write requests/PARTITION:FROM-TO, for instance requests/0:0-5000")
+    wanted = parse_range("--from-log", text, ("requests",))
     kafka = kafka_options(context.settings, pipeline.name)
     log = open_log(context.settings.log, context.data_dir, pipeline.name, SystemClock(), kafka)
-    return recorded_ticks(log, int(match["partition"]), int(match["first"]), int(match["stop"]))
+    return recorded_ticks(log, wanted.partition, wanted.first, wanted.stop)
 
 
 def with_progress(ticks: Iterator[Tick], *, quiet: bool) -> Iterator[Tick]:

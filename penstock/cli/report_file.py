@@ -40,6 +40,16 @@ def write(report: Path, result: dict[str, Any]) -> None:
         report.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
 
 
+def write_text(report: Path, text: str) -> None:
+    """Write a page, in UTF-8.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    with _writing(report):
+        report.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def _writing(report: Path) -> Iterator[None]:
     try:
