@@ -25,7 +25,8 @@ ADVICE: Final[dict[DriftKind, str]] = {
 #: What an incident is compared with where its evidence does not say.
 REFERENCES: Final[dict[DriftKind, str]] = {
     "concept": "the error before the change",
-    "performance": "the performance before the change",
+    "performance": "the start of the generation, or a better window after it",
+    "prior": "the first labels of the generation",
     "fairness": "the limit",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from online.detectors.labelled import learner_signal_count
 from online.detectors.significance import signal_count, significance_level
 from penstock.events import DriftKind
 from penstock.spec import Pipeline
@@ -27,14 +28,13 @@ GROUPS: dict[DriftKind, Group] = {
     "concept": "errors",
 }
 
-#: p-values of one look at most: per class of the labels, of performance, and per protected attribute of fairness.
-PRIOR_VIEWS, PERFORMANCE_SIGNALS, FAIRNESS_SIGNALS = 2, 4, 3
+#: p-values of fairness per protected attribute, at most.
+FAIRNESS_SIGNALS = 3
 
 
 def outcome_count(pipeline: Pipeline) -> int:
     """How many p-values of prior, performance and fairness one look has at most."""
-    labels = PRIOR_VIEWS * max(1, len(pipeline.classes))
-    return labels + PERFORMANCE_SIGNALS + FAIRNESS_SIGNALS * len(pipeline.protected)
+    return learner_signal_count(pipeline) + FAIRNESS_SIGNALS * len(pipeline.protected)
 
 
 def kind_level(pipeline: Pipeline, kind: DriftKind) -> float:

@@ -131,7 +131,6 @@ class IncidentPolicy:
         return self._newest.seen(held.stage) - held.joined_at <= wide
 
     def _open_one(self, kind: DriftKind, members: dict[SignalKey, Signal], evidence: Evidence, offset: int) -> Drift:
-        dates = [signal.finding.since_event_time_ms for signal in members.values()]
         held = Incident(
             id=f"{self._name}-{kind}-{offset}",
             kind=kind,
@@ -140,7 +139,7 @@ class IncidentPolicy:
             generation=evidence.generation,
             joined_at=self._newest.seen(evidence.stage),
             settled_ms=evidence.event_time_ms,
-            since=min((date for date in dates if date is not None), default=None),
+            since=self._since(members),
             reference=reference_of(kind, evidence.reference),
             head=head_of(members.values()),
             quiet=dict.fromkeys(members, 0),
@@ -149,6 +148,18 @@ class IncidentPolicy:
         held.level = self._level_of(held, members)
         self._open.append(held)
         return self._event(held, "opened", evidence)
+
+    def _since(self, members: dict[SignalKey, Signal]) -> int | None:
+        """When the change began: the earliest date of its signals.
+
+        Where they give none, that of the incident that opened last among those that are open and have one: kinds that
+        move together mostly have one cause, and what follows from a drift (a retraining) must not date it twice.
+        """
+        dates = [signal.finding.since_event_time_ms for signal in members.values()]
+        dated = [date for date in dates if date is not None]
+        if dated:
+            return min(dated)
+        return next((held.since for held in reversed(self._open) if held.since is not None), None)
 
     def _follow(
         self, held: Incident, evidence: Evidence, signals: dict[SignalKey, Signal], counts: bool

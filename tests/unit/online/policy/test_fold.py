@@ -120,7 +120,7 @@ def test_firing_again_within_a_window_is_the_same_drift_and_later_a_new_one() ->
 def test_every_kind_opens_by_significance_and_effect_and_closes(kind: DriftKind) -> None:
     feed = Feed()
     assert feed(finding(kind, 0.3, p_value=1.0)) == []
-    assert feed(finding(kind, 0.3, p_value=1e-4)) == []
+    assert feed(finding(kind, 0.3, p_value=1e-3)) == []
     assert feed(finding(kind, 0.0)) == []
     (opened,) = feed(finding(kind, 0.3), looks=20)
     assert (opened.kind, opened.effect, opened.advice) == (kind, 0.3, ADVICE[kind])
@@ -249,6 +249,16 @@ def test_causes_are_the_ten_greatest_with_what_they_were_before_and_after() -> N
     closed = feed(looks=3)[-1]
     assert [cause.feature for cause in closed.causes] == [cause.feature for cause in opened.causes]
     assert all(cause.histogram is None for cause in closed.causes)
+
+
+def test_an_incident_that_cannot_date_its_change_takes_the_date_of_one_that_can() -> None:
+    feed = Feed()
+    fired = finding("concept", 0.2, version="champion", fired=True, since_event_time_ms=-5)
+    (concept,) = feed(fired, stage="learner")
+    (performance,) = feed(finding("performance", 0.2, version="champion"), stage="learner")
+    assert (concept.since_event_time_ms, performance.since_event_time_ms) == (-5, -5)
+    (alone,) = Feed()(finding("performance", 0.2, version="champion"), stage="learner")
+    assert alone.since_event_time_ms is None
 
 
 def test_health_and_drift_score_are_the_pipelines_and_in_every_event() -> None:
