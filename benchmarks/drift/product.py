@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from dataclasses import replace
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -15,9 +16,11 @@ from online.committee import Committee
 from online.detectors.concept import ErrorDetectors
 from online.scoring import decide
 from penstock.events import Drift, Evidence, Example, Features, Finding, Outcome, Prediction, Score
+from penstock.models import pickles
 from penstock.models.artifact import ArtifactRef
+from penstock.models.snapshots import EARLY, EVERY
 from penstock.runtime.stage import Input
-from penstock.spec import Pipeline
+from penstock.spec import ErrorDetector, Pipeline
 
 #: Event time between two rows: a drift policy may look by the hour as well.
 ROW_MS = 1000
@@ -72,13 +75,15 @@ def examples(stream: Stream) -> list[Example]:
 def _served(stream: Stream) -> list[Score]:
     if stream.answers is not None:
         return list(stream.answers)
-    committee = Committee(stream.pipeline)
-    return [
-        committee.learn_one(features, value)
-        if stream.taught is None or row < stream.taught
-        else committee.score_one(features)
-        for row, (features, value) in enumerate(stream.rows)
-    ]
+    learner = serving = Committee(stream.pipeline)
+    scores: list[Score] = []
+    for row, (features, value) in enumerate(stream.rows):
+        if row < (len(stream.rows) if stream.taught is None else stream.taught):
+            if row in EARLY or row % EVERY == 0:
+                serving = pickles.loads(pickles.dumps(learner))
+            learner.learn_one(features, value)
+        scores.append(serving.score_one(features))
+    return scores
 
 
 def errors(known: list[Example]) -> list[int]:
@@ -96,6 +101,30 @@ def evidence(pipeline: Pipeline, known: list[Example]) -> Iterator[tuple[int, Ev
         for output in outputs:
             if isinstance(output.event, Evidence):
                 yield row, output.event
+
+
+def error_evidence(pipeline: Pipeline, known: list[Example]) -> Iterator[tuple[int, Evidence]]:
+    """What each error detector there is would say if it decided: on the errors of what was served."""
+    every: tuple[ErrorDetector, ...] = get_args(ErrorDetector)
+    drift = replace(pipeline.drift, error_detectors=every, deciding=every)
+    detectors = ErrorDetectors(replace(pipeline, drift=drift))
+    for row, example in enumerate(known):
+        findings = detectors.update(example, example.prediction.served)
+        if (row + 1) % drift.look_every == 0:
+            findings += detectors.look()
+        if findings:
+            yield (
+                row,
+                Evidence(
+                    stage="learner",
+                    partition=0,
+                    seen=row + 1,
+                    record_id=example.id,
+                    event_time_ms=example.prediction.event_time_ms,
+                    generation=0,
+                    findings=findings,
+                ),
+            )
 
 
 def incidents(pipeline: Pipeline, records: list[tuple[int, Evidence]]) -> list[Opening]:

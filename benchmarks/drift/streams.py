@@ -18,7 +18,7 @@ class Stream(NamedTuple):
     """Rows with their labels and where they truly change.
 
     What is served: ``answers`` (probabilities of the positive class) where the stream itself says how good the model
-    is; else the scores of an online model, which learns the first ``taught`` rows (None: all, each after its score).
+    is; else the scores of the newest snapshot of an online model, which learns the first ``taught`` rows (None: all).
     """
 
     name: str
