@@ -9,13 +9,13 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
 import confluent_kafka
-from confluent_kafka import OFFSET_BEGINNING, ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from penstock.errors import LogError, UnknownTopicError
 from penstock.log.kafka_options import KafkaOptions
-from penstock.log.librdkafka_config import client_config
+from penstock.log.librdkafka_config import client_config, reader_config
 from penstock.log.librdkafka_errors import OUTDATED, Complaints, error_of, log_error, passes
 from penstock.log.partitioner import partition_for
 from penstock.log.port import Bounds, Message, TopicPartition
@@ -110,16 +110,20 @@ class Catalog:
     def committed(self, group: str, partition: TopicPartition) -> int | None:
         """The committed offset of ``group``, once no transaction is open on it."""
         where = confluent_kafka.TopicPartition(self.physical(partition.topic), partition.partition)
-        wanted = [ConsumerGroupTopicPartitions(group, [where])]
+        config = reader_config(self._options, self._complaints, reset="error") | {"group.id": group}
+        # Not the admin client: librdkafka 2.16 crashes where that one's coordinator moves (it has no group to tell).
+        consumer = open_client(self._options, lambda: Consumer(config))
 
         def ask(left: float) -> int | None:
-            found = self._client().list_consumer_group_offsets(wanted, require_stable=True, request_timeout=left)
-            (answer,) = found[group].result(left + 1.0).topic_partitions
+            (answer,) = consumer.committed([where], left)
             if answer.error is not None:
                 raise KafkaException(answer.error)
             return answer.offset if answer.offset >= 0 else None
 
-        return self._call(f"asking for the offsets of group {group}", ask)
+        try:
+            return self._call(f"asking for the offsets of group {group}", ask)
+        finally:
+            consumer.close()
 
     def close(self) -> None:
         """Forget the client; its threads end with it."""

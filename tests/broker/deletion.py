@@ -1,6 +1,6 @@
 """Records of a topic are deleted, as retention would.
 
-By kafka-python: librdkafka 2.16 now and then crashes the process that asks (`rd_kafka_cgrp_op` of an admin client, which
+By kafka-python: librdkafka 2.16 may crash the process that asks (`rd_kafka_cgrp_op` of an admin client, which
 has no group).
 """
 
