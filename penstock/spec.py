@@ -110,7 +110,7 @@ class DriftPolicy:
     error (concept), ``performance_floor`` a drop of a metric, ``prior_floor`` a total variation of the labels' shares,
     ``prediction_floor`` a KS statistic or total variation of the scores or decisions, ``uncertainty_floor`` a rise of
     the mean uncertainty, ``population_floor`` 2 (AUC - 0.5) of the domain classifier, ``fairness_floor`` how far a
-    ratio of groups lies below its limit.
+    ratio of groups lies below its limit (what it was before, at most 0.85).
     Critical: performance fell by more than ``critical_performance_drop``, or more than ``critical_feature_share`` of
     the features moved, or an effect is above ``critical_drift_score``. An incident closes after ``quiet_looks``.
     """
@@ -132,7 +132,7 @@ class DriftPolicy:
     prediction_floor: float = 0.1
     uncertainty_floor: float = 0.05
     population_floor: float = 0.1
-    fairness_floor: float = 0.0
+    fairness_floor: float = 0.05
     critical_performance_drop: float = 0.05
     critical_feature_share: float = 0.30
     critical_drift_score: float = 0.70

@@ -15,7 +15,9 @@ from penstock.events import DriftKind, Finding
 from penstock.spec import Categorical, DriftPolicy, Numeric, Pipeline
 from tests.unit.online.policy.feed import Feed, finding
 
-#: Twenty features, and a bound that 2,000,000 predictions can tell from half and from twice of it.
+#: An hourly look needs 50 predictions.
+LOOK_EVERY = 50
+#: Twenty features, as many looks as there can be, and a bound that can be told from twice of it.
 PIPELINE = Pipeline(
     name="loans",
     task="binary",
@@ -23,10 +25,10 @@ PIPELINE = Pipeline(
     classes=("0", "1"),
     features=(*(Numeric(f"x{i}") for i in range(14)), *(Categorical(f"c{i}") for i in range(6))),
     protected=("c0",),
-    drift=DriftPolicy(false_incidents_per_50k=1.0),
+    drift=DriftPolicy(false_incidents_per_50k=2.0, look_every=LOOK_EVERY),
 )
-PREDICTIONS = 2_000_000
-LOOKS = PREDICTIONS // 100
+PREDICTIONS = 1_000_000
+LOOKS = PREDICTIONS // LOOK_EVERY
 
 
 def false_incidents(kind: DriftKind, signals: int, partitions: int, seed: int) -> int:
@@ -53,6 +55,6 @@ def test_false_incidents_keep_to_their_share(kind: DriftKind, partitions: int) -
     inputs = kind == "covariate"
     signals = signal_count(PIPELINE) if inputs else outcome_count(PIPELINE)
     share = SHARES["inputs" if inputs else "outcomes"]
-    expected = share * PREDICTIONS / 50_000
+    expected = share * PIPELINE.drift.false_incidents_per_50k * PREDICTIONS / 50_000
     found = false_incidents(kind, signals, partitions, seed=7)
     assert 0.4 * expected < found < expected + 3 * sqrt(expected), (found, expected)

@@ -57,7 +57,7 @@ def played(feed: Feed, script: list[tuple[str, int, int, list[Finding]]]) -> lis
 
 
 @given(SCRIPTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_an_incident_opens_once_rises_at_most_once_and_always_closes(
     script: list[tuple[str, int, int, list[Finding]]],
 ) -> None:
@@ -78,7 +78,7 @@ def test_an_incident_opens_once_rises_at_most_once_and_always_closes(
 
 
 @given(SCRIPTS, st.integers(0, 40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_restored_policy_goes_on_as_if_nothing_had_happened(
     script: list[tuple[str, int, int, list[Finding]]], cut: int
 ) -> None:
@@ -100,7 +100,7 @@ def test_a_restored_policy_goes_on_as_if_nothing_had_happened(
     st.integers(1, 5),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_one_drift_is_one_incident_whichever_partition_sees_it_first(
     spans: list[tuple[int, int]], features: int, order: object
 ) -> None:

@@ -37,6 +37,7 @@ def test_an_effect_at_its_floor_opens_and_one_below_does_not() -> None:
         "prediction": PIPELINE.drift.prediction_floor,
         "uncertainty": PIPELINE.drift.uncertainty_floor,
         "population": PIPELINE.drift.population_floor,
+        "fairness": PIPELINE.drift.fairness_floor,
         "performance": PIPELINE.drift.performance_floor,
     }.items():
         assert thresholds.opens(merged([finding(kind, floor)], 1)), kind
@@ -44,7 +45,7 @@ def test_an_effect_at_its_floor_opens_and_one_below_does_not() -> None:
 
 
 def test_without_a_floor_no_effect_is_still_none() -> None:
-    thresholds = Thresholds(PIPELINE)
+    thresholds = Thresholds(replace(PIPELINE, drift=DriftPolicy(fairness_floor=0.0)))
     assert thresholds.opens(merged([finding("fairness", 0.001)], 1))
     assert not thresholds.opens(merged([finding("fairness", 0.0)], 1))
 
