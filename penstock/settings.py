@@ -75,8 +75,15 @@ class Settings(BaseSettings):
         "local", description="Where candidates are fitted: `local`, or a Dask scheduler (`dask://host:port`)."
     )
     datasets_dir: Path | None = Field(None, description="Where known public data sets are read from and fetched to.")
-    host: str = Field("127.0.0.1", description="Address that serving listens on.")
+    host: str = Field("127.0.0.1", description="Address that serving, and the probes of other roles, listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that serving listens on (0: any free one).")
+    probe_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port on which `penstock run` of stream roles answers `/health/live`, `/health/ready` and "
+        "`/metrics`; default: on none.",
+    )
     signing_key: SecretStr | None = Field(
         None, min_length=16, description="Key (≥ 16 characters) that artifacts and checkpoints are signed with."
     )

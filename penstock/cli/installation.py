@@ -58,8 +58,8 @@ def log_of(context: Context, pipeline: Pipeline) -> Iterator[Log]:
 
 
 @contextmanager
-def installation(context: Context, pipeline: Pipeline) -> Iterator[System]:
-    """Open the log and stores of ``pipeline``; closed at the end.
+def installation(context: Context, pipeline: Pipeline, telemetry: Telemetry | None = None) -> Iterator[System]:
+    """Open the log and stores of ``pipeline``; closed at the end. ``telemetry``: whose metrics count (None: its own).
 
     Raises:
         UsageError, DependencyError, LogError: as `log_of`; or the store cannot be used.
@@ -75,7 +75,7 @@ def installation(context: Context, pipeline: Pipeline) -> Iterator[System]:
             store.checkpoints,
             lambda: BudgetedSnapshots(store.artifacts, clock, share=context.settings.snapshot_share),
             clock,
-            Telemetry(),
+            telemetry or Telemetry(),
             InlineCommits if bootstrap_of(context.settings.log) is None else BackgroundCommits,
             collect_dropped,
         )

@@ -19,6 +19,7 @@ from penstock.cli.compose import STREAM_ROLES, System, make_loop, served_models
 from penstock.cli.context import Context, of
 from penstock.cli.installation import installation, registry_of
 from penstock.cli.instance import member_names
+from penstock.cli.probes import probes
 from penstock.cli.stopping import stopped_by_signals
 from penstock.clock import SystemClock
 from penstock.errors import RegistryError, UsageError
@@ -28,6 +29,7 @@ from penstock.runtime.loop import PATIENCE_S, LoopOptions
 from penstock.runtime.patience import Patience
 from penstock.runtime.pulse import Pulse
 from penstock.runtime.worker import run_loops
+from penstock.telemetry import Telemetry
 from penstock.testing.kill_points import kill_points_for
 
 logger = structlog.get_logger()
@@ -70,10 +72,13 @@ def run(
     stream = [role for role in roles if role in STREAM_ROLES]
     with ExitStack() as held:
         held.enter_context(stopped_by_signals(stop))
+        telemetry = Telemetry()
+        if stream and settings.probe_port is not None and not follow_parent:  # siblings would share the port
+            held.enter_context(probes(settings.host, settings.probe_port, pulse, telemetry))
         # A child that is started again while the log is away waits as long as it would have waited had it lived.
         # Without a parent it ends at once: whoever started it hears what is wrong.
         opening = patience if follow_parent else replace(patience, deadline_s=0.0)
-        system = opening.call("open", lambda: held.enter_context(installation(context, pipeline)))
+        system = opening.call("open", lambda: held.enter_context(installation(context, pipeline, telemetry)))
         members = held.enter_context(member_names(context.data_dir, pipeline.name, stream, settings.instance))
         run_roles(context, system, roles, members, options, stop, patience)
 

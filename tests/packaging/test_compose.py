@@ -55,11 +55,16 @@ def test_a_service_runs_a_command_that_exists(name: str) -> None:
     assert rest == ([] if name == "topics" else [name])
 
 
-def test_the_health_checks_of_roles_are_commands_that_exist() -> None:
-    commands: Any = get_command(app)
-    for name in set(STAGES) - {"serving"}:
-        assert OURS[name]["healthcheck"]["test"][:3] == ["CMD", "penstock", "--pipeline"]
-        assert OURS[name]["healthcheck"]["test"][4] in commands.commands
+@pytest.mark.parametrize("name", STAGES)
+def test_a_health_check_asks_the_port_that_the_role_answers_on(name: str) -> None:
+    *command, code = OURS[name]["healthcheck"]["test"]
+    assert command == ["CMD", "python", "-c"]
+    asked = re.search(r"http://127\.0\.0\.1:(\d+)(/[a-z/]+)", code)
+    assert asked is not None
+    environment = OURS[name]["environment"]
+    port = str(Settings.model_fields["port"].default) if name == "serving" else environment["PENSTOCK_PROBE_PORT"]
+    assert asked.groups() == (port, "/health/ready")
+    assert environment["PENSTOCK_HOST"] == "0.0.0.0"  # noqa: S104 - for who collects metrics
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 import uuid
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from penstock.topology import STAGES
+from tests.broker.java import free_port
 from tests.broker.shared import Kafka
 from tests.packaging.compose_file import ROOT, compose, start_order, waits
 from tests.system.processes import kill_session, penstock, start, wait_for
@@ -37,12 +40,13 @@ APPLICATION = {
 
 
 class Up(NamedTuple):
-    """What runs: ``environment`` is that of the services, for further commands."""
+    """What runs: ``environment`` is that of the services, for further commands; ``probes`` the roles' ports."""
 
     folder: Path
     pipeline: Path
     processes: dict[str, subprocess.Popen[bytes]]
     environment: dict[str, str]
+    probes: dict[str, str]
 
     @property
     def url(self) -> str:
@@ -61,8 +65,7 @@ def environment_of(service: dict[str, Any], kafka: Kafka, folder: Path) -> dict[
     said: dict[str, str] = service["environment"]
     assert said["PENSTOCK_LOG"] == "kafka://kafka:9092"
     here = {"PENSTOCK_LOG": f"kafka://{kafka.bootstrap}", "PENSTOCK_DATA_DIR": str(folder / "state")}
-    if "PENSTOCK_HOST" in said:
-        here |= {"PENSTOCK_HOST": "127.0.0.1", "PENSTOCK_PORT": "0"}
+    here |= {"PENSTOCK_HOST": "127.0.0.1", "PENSTOCK_PORT": "0", "PENSTOCK_PROBE_PORT": str(free_port())}
     return said | here
 
 
@@ -74,7 +77,7 @@ def up(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     pipeline = folder / "credit.py"
     pipeline.write_text((ROOT / "pipelines" / "credit.py").read_text().replace('name="credit"', f'name="{name}"'))
     services = compose({"PENSTOCK_PIPELINE": str(pipeline)})["services"]
-    running = Up(folder, pipeline, {}, environment_of(services["scorer"], kafka, folder))
+    running = Up(folder, pipeline, {}, environment_of(services["scorer"], kafka, folder), {})
     try:
         for service in start_order(services):
             if service != "kafka":  # the broker of the run takes its place
@@ -94,6 +97,7 @@ def _start(running: Up, name: str, services: dict[str, Any], kafka: Kafka) -> No
         assert done.returncode == 0, done.stderr
         return
     output = running.folder / f"{name}.out"
+    running.probes[name] = environment["PENSTOCK_PROBE_PORT"]
     running.processes[name] = start(*service["command"], cwd=running.folder, output=output, **environment)
 
 
@@ -135,10 +139,24 @@ def test_a_request_is_answered_and_its_label_becomes_an_example(up: Up) -> None:
     assert not ended, up.said()
 
 
-def test_a_role_is_healthy_by_its_own_check(up: Up) -> None:
-    check = compose({"PENSTOCK_PIPELINE": str(up.pipeline)})["services"]["learner"]["healthcheck"]["test"]
-    assert check[:2] == ["CMD", "penstock"]
-    done = penstock(*check[2:], cwd=up.folder, **up.environment)
+@pytest.mark.parametrize("name", sorted(set(STAGES) - {"serving"}))
+def test_a_role_is_healthy_by_its_own_check(name: str, up: Up) -> None:
+    *_, code = compose()["services"][name]["healthcheck"]["test"]
+    code = code.replace(":9100/", f":{up.probes[name]}/")
+
+    def healthy() -> bool:
+        return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+    try:
+        wait_for(healthy, f"{name} is healthy", START_TIMEOUT_S, up.processes[name])
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{up.said()}") from error
+    with urllib.request.urlopen(f"http://127.0.0.1:{up.probes[name]}/metrics", timeout=4) as answer:
+        assert b"penstock_records_total" in answer.read()
+
+
+def test_doctor_finds_nothing_wrong(up: Up) -> None:
+    done = penstock("--pipeline", str(up.pipeline), "doctor", cwd=up.folder, **up.environment)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
