@@ -32,6 +32,10 @@ WATCHED = ("metrics", "drift", "decisions", "models", "alerts")
 _logger = structlog.get_logger("serving")
 
 
+#: Decisions that are no step of the run that they name.
+_APART = ("not_started", "rolled_back", "refused")
+
+
 class _Items:
     """The newest ``limit`` items by key, each with the revision of its last change."""
 
@@ -169,8 +173,8 @@ class Overview:
         self._incidents.put(event.id, item, self._revision)
 
     def _decision(self, event: events.Decision, at_ms: int) -> None:
-        # A trigger that starts nothing names the run that is under way, if any: it is no step of that one.
-        run = event.trigger if event.step == "not_started" else event.run_id
+        # A trigger that starts nothing names the run that is under way, if any, and a rollback the one that is undone.
+        run = event.trigger if event.step in _APART else event.run_id
         held = self._runs.get(run)
         step = {"step": event.step, "reason": event.reason, "event_time_ms": event.event_time_ms, "at_ms": at_ms}
         item = {
@@ -187,7 +191,7 @@ class Overview:
             "candidates": msgspec.to_builtins(event.candidates) or held.get("candidates", []),
         }
         self._runs.put(run, item, self._revision)
-        if event.step == "promoted":
+        if event.step in ("promoted", "rolled_back"):
             version = event.version or (event.model.version if event.model else "")
             self._promoted(event.generation, version, {"x": event.event_time_ms, "reason": event.reason}, at_ms)
 

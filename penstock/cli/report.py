@@ -168,8 +168,9 @@ def _retrainings(history: History) -> list[dict[str, Any]]:
         position = history.rows.position(timestamp_ms)
         if decision.step == "settled":
             continue
+        apart = decision.step in ("not_started", "rolled_back", "refused")
         entry = runs.setdefault(
-            decision.run_id,
+            decision.trigger if apart else decision.run_id,
             {
                 "position": position,
                 "effective_position": None,
@@ -182,7 +183,7 @@ def _retrainings(history: History) -> list[dict[str, Any]]:
         entry["decision"] = decision.step
         entry["reason"] = decision.reason
         entry["version"] = decision.version or entry["version"]
-        if decision.step == "promoted":
+        if decision.step in ("promoted", "rolled_back"):
             entry["effective_position"] = position
     return list(runs.values())
 

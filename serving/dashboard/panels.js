@@ -124,6 +124,7 @@ export function showIncidents(state) {
 const OUTCOMES = {
   promoted: ["good", "✓", "promoted"], settled: ["good", "✓", "promoted, settled"], rejected: ["warning", "✕", "rejected"],
   failed: ["critical", "◆", "failed"], not_started: ["plain", "–", "not started"],
+  rolled_back: ["warning", "↩", "rolled back"], refused: ["plain", "✕", "refused"],
 };
 
 export function showRuns(state) {

@@ -179,6 +179,15 @@ def test_a_trigger_that_starts_nothing_is_no_step_of_the_run_under_way() -> None
     assert {"drift:d2", "drift:d3"} < set(steps)
 
 
+def test_a_rollback_is_told_beside_the_run_that_it_undoes_and_changes_what_serves() -> None:
+    overview = Overview(PIPELINE)
+    back = msgspec.structs.replace(decision("rolled_back", generation=2, row=9, version="online"), trigger="rollback:1")
+    overview.fold([record("decisions", decision("promoted", generation=1, version="v1")), record("decisions", back)])
+    state = overview.changes(0, 0)
+    assert {run["run_id"]: run["step"] for run in state["runs"]} == {"run-1": "promoted", "rollback:1": "rolled_back"}
+    assert [(p["generation"], p["version"]) for p in state["promotions"]] == [(1, "v1"), (2, "online")]
+
+
 @pytest.mark.parametrize("decision_first", [True, False])
 def test_a_promotion_is_told_by_two_topics_in_any_order(decision_first: bool) -> None:
     before = ModelRecord(slot="champion", version="online", kind="online", generation=0)
