@@ -152,14 +152,15 @@ class IncidentPolicy:
     def _since(self, members: dict[SignalKey, Signal]) -> int | None:
         """When the change began: the earliest date of its signals.
 
-        Where they give none, that of the incident that opened last among those that are open and have one: kinds that
-        move together mostly have one cause, and what follows from a drift (a retraining) must not date it twice.
+        Where they give none, that of the newest incident that a signal could still join, were it of its kind: kinds
+        that move together mostly have one cause, and what follows from a drift (a retraining) must not date it twice.
         """
         dates = [signal.finding.since_event_time_ms for signal in members.values()]
         dated = [date for date in dates if date is not None]
         if dated:
             return min(dated)
-        return next((held.since for held in reversed(self._open) if held.since is not None), None)
+        young = (held.since for held in reversed(self._open) if self._is_young(held))
+        return next((date for date in young if date is not None), None)
 
     def _follow(
         self, held: Incident, evidence: Evidence, signals: dict[SignalKey, Signal], counts: bool

@@ -56,6 +56,12 @@ def merged(group: Sequence[Finding], partitions: int) -> Signal:
     return Signal(strongest, effect, min(1.0, least * partitions), least, psi, fired=False)
 
 
+def alone(finding: Finding) -> Signal:
+    """One finding as a signal, as if there were no other partition."""
+    p_value, psi = finding.p_value, finding.measures.get("psi", 0.0)
+    return Signal(finding, finding.effect, p_value, p_value, psi, finding.fired)
+
+
 def _mean(pairs: Iterable[tuple[float, int]]) -> float:
     total, weight = 0.0, 0
     for value, n in pairs:
@@ -133,9 +139,7 @@ class NewestEvidence:
         signals = {key: merged(group, partitions) for key, group in groups.items()}
         for finding in reversed(now.findings if now is not None else []):
             if finding.fired:
-                p_value = finding.p_value
-                psi = finding.measures.get("psi", 0.0)
-                signals[key_of(finding)] = Signal(finding, finding.effect, p_value, p_value, psi, fired=True)
+                signals[key_of(finding)] = alone(finding)
         return signals
 
     def state(self) -> tuple[list[Held], dict[str, int]]:

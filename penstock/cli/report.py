@@ -11,7 +11,8 @@ import numpy as np
 import typer
 
 from online import metrics
-from online.detectors.significance import signal_count, significance_level
+from online.policy.merging import alone
+from online.policy.thresholds import Thresholds
 from online.scoring import decide
 from penstock.cli import report_file
 from penstock.cli.context import Context
@@ -143,7 +144,7 @@ def _incident(history: History, timestamp_ms: int, drift: Drift) -> dict[str, An
 
 def _alarms(pipeline: Pipeline, history: History) -> list[dict[str, Any]]:
     raw: list[dict[str, Any]] = []
-    level = significance_level(pipeline.drift, signal_count(pipeline))
+    thresholds = Thresholds(pipeline)
     for timestamp_ms, evidence in history.evidence:
         position = history.rows.position(timestamp_ms)
         raw.extend(
@@ -157,7 +158,7 @@ def _alarms(pipeline: Pipeline, history: History) -> list[dict[str, Any]]:
                 "p_value": finding.p_value,
             }
             for finding in evidence.findings
-            if finding.fired or (finding.p_value <= level and finding.effect >= pipeline.drift.effect_floor)
+            if thresholds.opens(alone(finding))
         )
     return raw
 

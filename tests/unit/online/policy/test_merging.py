@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from online.policy.merging import NewestEvidence, SignalKey, is_look, merged
+from online.policy.merging import NewestEvidence, SignalKey, alone, is_look, merged
 from penstock.events import Evidence, Finding
 from tests.unit.online.policy.feed import adwin, ks
 
@@ -30,6 +30,11 @@ def test_effects_are_weighted_by_windows_and_the_least_p_value_counts() -> None:
     assert signal.effect == pytest.approx(0.175)
     assert (signal.least_p_value, signal.p_value) == (1e-9, pytest.approx(3e-9))
     assert signal.finding.effect == 0.4
+
+
+def test_one_finding_alone_is_as_it_says() -> None:
+    assert alone(ks("x0", 0.2, 1e-5, measures={"psi": 0.3}))[1:] == (0.2, 1e-5, 1e-5, 0.3, False)
+    assert alone(adwin("champion", 0.2)).fired
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.integers(0, 1000)), min_size=1, max_size=12))
