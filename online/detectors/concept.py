@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,11 +18,12 @@ from penstock.spec import DriftPolicy, Pipeline
 WARM_UP = 500
 #: The greatest p-value of a suspected change that is believed.
 BELIEVED = 1e-4
+_Blocks: TypeAlias = deque[tuple[list[float], int]]
 #: The name of the project's own detector.
 LIKELIHOOD_RATIO = "likelihood_ratio"
 
 
-class _ErrorSignal:
+class _Watch:
     """One detector on one stream of losses, and the level from before its last alarm.
 
     With ``scaled``, losses are divided by a unit, which each change sets anew, so that a rise is always seen relative
@@ -36,29 +38,29 @@ class _ErrorSignal:
         self._window = policy.window
         self._history = ErrorHistory(REMEMBERED if own else NEWEST)
         self._detector = LikelihoodRatio(self._history) if own else RiverDetector(detector, policy.adwin_delta)
-        self._recent: deque[tuple[float, int]] | None = deque(maxlen=NEWEST) if scaled else None
-        self._unit = None if scaled else 1.0
+        self._recent: _Blocks | None = deque(maxlen=NEWEST // BLOCK) if scaled else None
+        self._unit: float | None = None
         self._before: Sample | None = None
         self._since: int | None = None
         self._waits = 0
         self._age = 0
 
-    def update(self, loss: float, time: int, may_fire: bool) -> Finding | None:
-        """Take the loss of one example; a finding when the mean has risen and the detector may decide."""
-        self._age += 1
+    def update(self, losses: list[float], time: int, may_fire: bool) -> Finding | None:
+        """Take a block of losses, the first at ``time``; a finding when the mean has risen and the detector decides."""
+        self._age += BLOCK
         if self._age > 2 * self._window:
             self._before = self._since = None
         if self._recent is not None:
-            self._recent.append((loss, time))
-        if self._unit is None:
-            if self._recent is not None and len(self._recent) == SCALE_LOSSES:
-                self._rescale(self._recent, SCALE_LOSSES)
-            return None
-        error = min(1.0, loss / self._unit)
-        self._history.append(error, time)
-        suspected = self._detector.update(error)
+            self._recent.append((losses, time))
+            if self._unit is None:
+                if len(self._recent) == SCALE_LOSSES // BLOCK:
+                    self._rescale(self._recent, SCALE_LOSSES)
+                return None
+            losses = _errors(losses, self._unit)
+        self._history.append(losses, time)
+        suspected = self._detector.update(losses)
         if self._waits:
-            self._waits -= 1
+            self._waits -= BLOCK
             return None if self._waits else self._change(may_fire, waited=True)
         return self._change(may_fire, waited=False) if suspected else None
 
@@ -85,14 +87,14 @@ class _ErrorSignal:
         self._since, self._age = since, 0
         return self._finding(before, after, fired=True) if self._decides else None
 
-    def _rescale(self, recent: deque[tuple[float, int]], size: int) -> float:
+    def _rescale(self, recent: _Blocks, size: int) -> float:
         """Take the unit from the newest losses, and begin the history with ``size`` of them; the old unit over it."""
-        losses = np.array([loss for loss, _ in recent])
+        losses = np.array([losses for losses, _ in recent]).ravel()
         old, unit = self._unit, unit_of(losses[-max(SCALE_LOSSES // 5, size) :])
         self._unit = unit
         self._history.clear()
-        for loss, time in list(recent)[-size:]:
-            self._history.append(min(1.0, loss / unit), time)
+        for block, time in list(recent)[-(size // BLOCK) :]:
+            self._history.append(_errors(block, unit), time)
         return (unit if old is None else old) / unit
 
     def look(self) -> Finding | None:
@@ -120,13 +122,43 @@ class _ErrorSignal:
         )
 
 
+def _errors(losses: list[float], unit: float) -> list[float]:
+    return [min(1.0, loss / unit) for loss in losses]
+
+
+class _Signal:
+    """The losses of one version in blocks of 10, and the detectors that watch them."""
+
+    def __init__(self, version: str, policy: DriftPolicy, scaled: bool) -> None:
+        self._watches = [_Watch(name, version, policy, scaled) for name in policy.error_detectors]
+        self._losses: list[float] = []
+        self._time = 0
+
+    def update(self, loss: float, time: int, may_fire: bool) -> list[Finding]:
+        """Take one loss; what fired at the end of its block."""
+        losses = self._losses
+        if not losses:
+            self._time = time
+        losses.append(loss)
+        if len(losses) < BLOCK:
+            return []
+        self._losses = []
+        found = [watch.update(losses, self._time, may_fire) for watch in self._watches]
+        return [finding for finding in found if finding is not None]
+
+    def look(self) -> list[Finding]:
+        """Where each watch stands."""
+        return [finding for watch in self._watches if (finding := watch.look()) is not None]
+
+
 class ErrorDetectors:
     """Two error signals of one partition: ``champion`` (what was served), ``online`` (the committee, before learning).
 
-    The detectors of ``drift.error_detectors`` watch both; those of ``drift.deciding`` fire. A detector suspects a
-    change; the split of the newest 2,000 errors whose two means are furthest apart dates it; and it counts if Welch's
-    test of the two parts gives a p-value of at most 0.0001 (not corrected for the choice of the split). Where one of
-    River's detectors suspects a rise after which fewer than 50 errors came, it waits for 50: else it was a burst.
+    The detectors of ``drift.error_detectors`` watch both in blocks of 10; those of ``drift.deciding`` fire. A detector
+    suspects a change; the split of the newest 2,000 errors whose two means are furthest apart dates it; and it counts
+    if Welch's test of the two parts gives a p-value of at most 0.0001 (not corrected for the choice of the split).
+    Where one of River's detectors suspects a rise after which fewer than 50 errors came, it waits for 50: else it was a
+    burst.
 
     The error is 0 or 1 for classes and, for a regression, the absolute error over its 0.9 quantile, at most 1. Only
     a rise is a finding: ``statistic`` is the rise of the mean, ``since_event_time_ms`` the prediction time of the first
@@ -143,30 +175,27 @@ class ErrorDetectors:
         self._scaled = pipeline.task == "regression"
         self._seen = 0
         self._generation = 0
-        self._champion = self._signals("champion")
-        self._online = self._signals("online")
+        self._champion = self._signal("champion")
+        self._online = self._signal("online")
 
-    def _signals(self, version: str) -> list[_ErrorSignal]:
-        return [_ErrorSignal(name, version, self._policy, self._scaled) for name in self._policy.error_detectors]
+    def _signal(self, version: str) -> _Signal:
+        return _Signal(version, self._policy, self._scaled)
 
     def update(self, example: Example, online_score: Score) -> list[Finding]:
         """Take one example (revision 0) and the committee's score of it before learning; what fired now."""
         self._seen += 1
         prediction, may_fire = example.prediction, self._seen > WARM_UP
         time = prediction.event_time_ms
-        loss = self._losses.of(online_score, example.value)
-        found = [signal.update(loss, time, may_fire) for signal in self._online]
+        found: list[Finding] = []
         if prediction.role == "champion" and prediction.generation == self._generation:
-            loss = self._losses.served(example)
-            found = [*(signal.update(loss, time, may_fire) for signal in self._champion), *found]
-        return [finding for finding in found if finding is not None]
+            found = self._champion.update(self._losses.served(example), time, may_fire)
+        return found + self._online.update(self._losses.of(online_score, example.value), time, may_fire)
 
     def look(self) -> list[Finding]:
         """Where all signals stand, nothing fired."""
-        signals = (*self._champion, *self._online)
-        return [finding for signal in signals if (finding := signal.look()) is not None]
+        return [*self._champion.look(), *self._online.look()]
 
     def reset(self, generation: int) -> None:
         """A champion of a higher generation serves: forget the errors of the one before."""
         self._generation = generation
-        self._champion = self._signals("champion")
+        self._champion = self._signal("champion")

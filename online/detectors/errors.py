@@ -24,24 +24,23 @@ class Losses:
 
     def served(self, example: Example) -> float:
         """Of what was served."""
-        prediction = example.prediction
-        return self._loss(prediction.served if self._regression else prediction.decision, example.value)
+        if self._regression:
+            return _distance(example.prediction.served, example.value)
+        return float(example.prediction.decision != example.value)
 
     def of(self, score: Score, value: Outcome) -> float:
         """Of a score, decided as the pipeline decides."""
-        return self._loss(self._decision(score), value)
-
-    def _decision(self, score: Score) -> Outcome:
         if isinstance(score, dict):
-            return max(score, key=lambda name: (score[name], name))
+            return float(max(score, key=lambda name: (score[name], name)) != value)
         if self._regression:
-            return score
-        return self._classes[int(score >= self._threshold)]
+            return _distance(score, value)
+        return float(self._classes[int(score >= self._threshold)] != value)
 
-    def _loss(self, answer: Score | Outcome, value: Outcome) -> float:
-        if self._regression and isinstance(answer, int | float) and isinstance(value, int | float):
-            return min(abs(float(answer) - float(value)), sys.float_info.max)
-        return float(answer != value)
+
+def _distance(answer: Score, value: Outcome) -> float:
+    if isinstance(answer, dict):
+        raise TypeError("a regression's score is a number")
+    return min(abs(answer - float(value)), sys.float_info.max)
 
 
 def unit_of(losses: FloatArray) -> float:

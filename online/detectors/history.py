@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtr
 
-from online.detectors.windows import FloatArray
+from online.detectors.windows import FloatArray, IntArray
 
-#: Errors per block: a change is dated to a block.
+#: Errors per block: detectors look at blocks, and a change is dated to one.
 BLOCK = 10
 #: The newest examples in which a change is looked for; the older ones are only what it is compared with.
 NEWEST = 2000
@@ -36,74 +37,53 @@ def rise_p_value(before: Sample, after: Sample) -> float:
 
 
 class ErrorHistory:
-    """The newest errors, each in [0, 1], as cumulative sums at the start of every tenth.
+    """The newest errors, each in [0, 1], as cumulative sums at the start of every block of 10.
 
-    Takes at most ``capacity`` errors (and one block), a multiple of 10; older ones are forgotten block by block.
+    Holds at most ``capacity`` errors, a multiple of 10; older ones are forgotten.
     """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity // BLOCK
-        self._starts = np.zeros((2, 2 * self._capacity + 1))
-        self._times = np.zeros(2 * self._capacity + 1, dtype=np.int64)
+        self._sums = np.zeros(2 * self._capacity + 1)
+        self._squares = np.zeros(2 * self._capacity + 1)
+        self._times = np.zeros(2 * self._capacity, dtype=np.int64)
         self.clear()
 
     def clear(self) -> None:
         """Forget all."""
         self._first = 0
-        self._blocks = 0
-        self._rest = 0
-        self._sum = 0.0
-        self._square = 0.0
+        self._end = 0
+        self._sums[0] = self._squares[0] = 0.0
 
-    def append(self, error: float, time: int) -> None:
-        """Take the error of an example and its event time (ms)."""
-        if self._rest == 0 or self._rest == BLOCK:
-            self._open_block(time)
-        self._rest += 1
-        self._sum += error
-        self._square += error * error
-
-    def _open_block(self, time: int) -> None:
-        if self._blocks == len(self._times):
+    def append(self, errors: Sequence[float], time: int) -> None:
+        """Take a block of 10 errors and the event time (ms) of the first."""
+        if self._end == len(self._times):
             self._drop_forgotten()
-        self._starts[:, self._blocks] = self._sum, self._square
-        self._times[self._blocks] = time
-        self._blocks += 1
-        self._rest = 0
-        self._first = max(self._first, self._blocks - self._capacity - 1)
+        end = self._end
+        self._times[end] = time
+        self._sums[end + 1] = self._sums[end] + sum(errors)
+        self._squares[end + 1] = self._squares[end] + sum([error * error for error in errors])
+        self._end = end + 1
+        self._first = max(self._first, self._end - self._capacity)
 
     def _drop_forgotten(self) -> None:
-        kept = slice(self._first, self._blocks)
-        base = self._starts[:, self._first].copy()
-        self._blocks -= self._first
-        self._starts[:, : self._blocks] = self._starts[:, kept] - base[:, None]
-        self._times[: self._blocks] = self._times[kept]
-        self._first = 0
-        self._sum -= float(base[0])
-        self._square -= float(base[1])
-
-    @property
-    def full(self) -> bool:
-        """Whether the newest block is complete, so that the block sums cover all errors."""
-        return self._rest == BLOCK
+        first, size = self._first, self._end - self._first
+        for cumulative in (self._sums, self._squares):
+            cumulative[: size + 1] = cumulative[first : self._end + 1] - cumulative[first]
+        self._times[:size] = self._times[first : self._end]
+        self._first, self._end = 0, size
 
     @property
     def blocks(self) -> int:
-        """How many blocks are held; the newest may be incomplete."""
-        return self._blocks - self._first
+        """How many blocks are held."""
+        return self._end - self._first
 
-    def __len__(self) -> int:
-        return max(0, self.blocks - 1) * BLOCK + self._rest
-
-    def sums(self) -> FloatArray:
-        """The errors and their squares, summed from the oldest to the start of each block; shape (2, blocks)."""
-        return self._starts[:, self._first : self._blocks] - self._starts[:, self._first, None]
-
-    def tail_sums(self, lags: np.ndarray) -> tuple[FloatArray, float, float]:
+    def tail_sums(self, lags: IntArray) -> tuple[FloatArray, float, float]:
         """The sum of the newest ``lags`` blocks (one sum per lag), of all errors and of all squares."""
-        tails = self._sum - self._starts[0, self._blocks - lags]
-        first = self._starts[:, self._first]
-        return tails, self._sum - float(first[0]), self._square - float(first[1])
+        sums, squares, end, first = self._sums, self._squares, self._end, self._first
+        last = float(sums[end])
+        tails: FloatArray = last - sums.take(end - lags)
+        return tails, last - float(sums[first]), float(squares[end]) - float(squares[first])
 
     def time_of(self, block: int) -> int:
         """The event time (ms) of a block's first error; block 0 is the oldest."""
@@ -111,36 +91,29 @@ class ErrorHistory:
 
     def sample(self, begin: int, end: int | None = None) -> Sample:
         """The errors from block ``begin`` to before block ``end`` (default: to the newest)."""
-        low = self._starts[:, self._first + begin]
-        if end is None:
-            n, sums = len(self) - begin * BLOCK, (self._sum - low[0], self._square - low[1])
-        else:
-            high = self._starts[:, self._first + end]
-            n, sums = (end - begin) * BLOCK, (high[0] - low[0], high[1] - low[1])
+        low, high = self._first + begin, self._end if end is None else self._first + end
+        n = (high - low) * BLOCK
         if n <= 0:
             return Sample(0, 0.0, 0.0)
-        mean = min(1.0, max(0.0, float(sums[0]) / n))
-        return Sample(n, mean, max(0.0, float(sums[1]) / n - mean * mean))
+        mean = min(1.0, max(0.0, float(self._sums[high] - self._sums[low]) / n))
+        return Sample(n, mean, max(0.0, float(self._squares[high] - self._squares[low]) / n - mean * mean))
 
     def newest(self, size: int) -> Sample:
-        """About the newest ``size`` errors (whole blocks and the incomplete one)."""
-        return self.sample(max(0, self.blocks - size // BLOCK)) if self.blocks else Sample(0, 0.0, 0.0)
+        """About the newest ``size`` errors (whole blocks)."""
+        return self.sample(max(0, self.blocks - max(1, size // BLOCK)))
 
     def split(self, least: int) -> int | None:
         """The block at which the part begins whose mean is furthest from the older ones', in standard errors.
 
         Among the newest 2,000 errors, both parts of ``least`` errors or more; None where that leaves none.
         """
-        starts = np.arange(max(1, self.blocks - NEWEST // BLOCK), self.blocks)
-        n, before = len(self), starts * BLOCK
-        starts = starts[(before >= least) & (n - before >= least)]
+        blocks, gap = self.blocks, -(-least // BLOCK)
+        starts = np.arange(max(gap, blocks - NEWEST // BLOCK), blocks - gap + 1)
         if not len(starts):
             return None
-        before = starts * BLOCK
-        older = self.sums()[0][starts]
-        total = self._sum - float(self._starts[0, self._first])
-        excess = (total - older) - (n - before) * (total / n)
-        return int(starts[np.argmax(excess**2 / (before * (n - before)))])
+        tails, total, _ = self.tail_sums(blocks - starts)
+        excess = tails - (blocks - starts) * (total / blocks)
+        return int(starts[np.argmax(excess**2 / (starts * (blocks - starts)))])
 
     def dispersion(self, end: int) -> float | None:
         """How much more the means of 50 errors before block ``end`` vary than independent errors' would, at least 1.
@@ -151,7 +124,7 @@ class ErrorHistory:
         if count < _LEAST_BATCHES:
             return None
         edges = self._first + end - _BATCH * np.arange(count + 1)
-        batches = self._starts[0, edges[:-1]] - self._starts[0, edges[1:]]
+        batches = self._sums[edges[:-1]] - self._sums[edges[1:]]
         alone = self.sample(0, end).variance
         return max(1.0, float(batches.var(ddof=1)) / (_BATCH * BLOCK * alone)) if alone > 0.0 else 1.0
 

@@ -60,7 +60,8 @@ class LabelledWindows:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._pending: list[tuple[float, int]] = []
+        self._values: list[float] = []
+        self._value_times: list[int] = []
         self._ages = AlarmAges(1, self._size)
         self.reference: FloatArray = np.empty(0)
         self.current: FloatArray = np.empty(0)
@@ -68,12 +69,12 @@ class LabelledWindows:
 
     def append(self, value: float, time: int) -> bool:
         """Take a value and its event time (ms); whether a look is due and both windows hold enough to compare."""
-        self._pending.append((value, time))
-        if len(self._pending) < self._look_every:
+        self._values.append(value)
+        self._value_times.append(time)
+        if len(self._values) < self._look_every:
             return False
-        values = np.array([value for value, _ in self._pending])
-        times = np.array([time for _, time in self._pending], dtype=np.int64)
-        self._pending = []
+        values, times = np.array(self._values), np.array(self._value_times, dtype=np.int64)
+        self._values, self._value_times = [], []
         take = max(0, self._reference_size - len(self.reference))
         self.reference = np.concatenate((self.reference, values[:take]))
         self.current = np.concatenate((self.current, values[take:]))[-self._size :]

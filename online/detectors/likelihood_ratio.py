@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import rel_entr
@@ -30,7 +31,9 @@ def _lags() -> list[int]:
 
 _LAGS = _lags()
 _LAG_ARRAY = np.array(_LAGS)
-_THRESHOLDS = THRESHOLD * np.maximum(1.0, PATIENCE / (_LAG_ARRAY * BLOCK))
+_AFTER = _LAG_ARRAY * float(BLOCK)
+_THRESHOLDS = THRESHOLD * np.maximum(1.0, PATIENCE / _AFTER)
+_LEAST_SQUARES = _THRESHOLDS * _AFTER
 
 
 class LikelihoodRatio:
@@ -59,20 +62,17 @@ class LikelihoodRatio:
         self._history = history
         self._dispersion: float | None = None
 
-    def update(self, _error: float) -> bool:
-        """Whether a change is suspected after the newest error of the history."""
-        return self._history.full and self._suspects()
-
-    def _suspects(self) -> bool:
+    def update(self, errors: Sequence[float]) -> bool:
+        """Whether a change is suspected after ``errors``, the newest block of the history."""
+        del errors
         history = self._history
         blocks = history.blocks
         least = LEAST_BEFORE_FIRST if self._dispersion is None else LEAST_BEFORE
         count = bisect_right(_LAGS, blocks - least // BLOCK)
         if not count:
             return False
-        lags = _LAG_ARRAY[:count]
-        tails, total, squares = history.tail_sums(lags)
-        n, after = blocks * BLOCK, lags * BLOCK
+        tails, total, squares = history.tail_sums(_LAG_ARRAY[:count])
+        n, after = blocks * BLOCK, _AFTER[:count]
         before, mean = n - after, total / n
         highest = mean * (1.0 - mean)
         variance = max(squares / n - mean * mean, _LEAST_DISPERSION * highest)
@@ -80,7 +80,7 @@ class LikelihoodRatio:
             return False
         # Pearson's statistic is never less than G (kl ≤ χ²), and costs a tenth: nearly always it settles it.
         excess = tails - after * mean
-        if not (excess * excess * n > _THRESHOLDS[:count] * variance * (before * after)).any():
+        if not (excess * excess > _LEAST_SQUARES[:count] * before * (variance / n)).any():
             return False
         a, b = np.clip((total - tails) / before, 0.0, 1.0), np.clip(tails / after, 0.0, 1.0)
         ratio = before * _divergence(a, mean) + after * _divergence(b, mean)

@@ -22,7 +22,10 @@ class OutcomeDetectors:
 
     def update(self, example: Example, online_score: Score) -> list[Finding]:
         """Count one champion example (revision 0); what fired now."""
-        return [finding for detector in self._detectors for finding in detector.update(example, online_score)]
+        found: list[Finding] = []
+        for detector in self._detectors:
+            found += detector.update(example, online_score)
+        return found
 
     def look(self) -> list[Finding]:
         """The newest finding of each signal. Changes nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -43,10 +43,13 @@ class RiverDetector:
         self._delta = delta
         self._detector = _MAKERS[name](delta)
 
-    def update(self, error: float) -> bool:
-        """Take one error; whether a change is suspected."""
-        self._detector.update(error if self._name in REAL_VALUED else error >= 0.5)
-        return bool(self._detector.drift_detected)
+    def update(self, errors: Sequence[float]) -> bool:
+        """Take a block of errors, one by one; whether a change was suspected at any."""
+        detector, suspected = self._detector, False
+        for error in errors if self._name in REAL_VALUED else [error >= 0.5 for error in errors]:
+            detector.update(error)
+            suspected = suspected or detector.drift_detected
+        return bool(suspected)
 
     def restart(self) -> None:
         """Forget all errors."""

@@ -108,10 +108,11 @@ def test_a_promotion_forgets_the_old_champion_and_keeps_the_online_model() -> No
     detectors = ErrorDetectors(BINARY)
     run(detectors, [0.3] * 1000)
     detectors.reset(1)
-    detectors.update(example(1000, True, generation=1), 0.1)
+    for i in range(1000, 1010):
+        detectors.update(example(i, True, generation=1), 0.1)
     champion, online = detectors.look()
-    assert (champion.version, champion.n_current) == ("champion", 1)
-    assert (online.version, online.n_current) == ("online", 991)
+    assert (champion.version, champion.n_current, champion.current_mean) == ("champion", 10, 1.0)
+    assert (online.version, online.n_current) == ("online", 1000)
 
 
 def test_the_online_score_is_judged_by_the_pipelines_threshold() -> None:
@@ -119,7 +120,8 @@ def test_the_online_score_is_judged_by_the_pipelines_threshold() -> None:
         name="p", task="binary", target="y", classes=("0", "1"), features=(Numeric("x"),), threshold=0.3, drift=ONE
     )
     detectors = ErrorDetectors(pipeline)
-    detectors.update(example(0, False), 0.35)
+    for i in range(10):
+        detectors.update(example(i, False), 0.35)
     assert [finding.current_mean for finding in detectors.look()] == [0.0, 1.0]
 
 
@@ -128,7 +130,8 @@ def test_multiclass_takes_the_likeliest_class() -> None:
         name="p", task="multiclass", target="y", classes=("0", "1", "2"), features=(Numeric("x"),), drift=ONE
     )
     detectors = ErrorDetectors(pipeline)
-    detectors.update(example(0, False), {"0": 0.2, "1": 0.5, "2": 0.3})
+    for i in range(10):
+        detectors.update(example(i, False), {"0": 0.2, "1": 0.5, "2": 0.3})
     assert [finding.current_mean for finding in detectors.look()] == [0.0, 1.0]
 
 
@@ -246,11 +249,12 @@ def test_errors_that_never_vary_are_level(name: ErrorDetector, wrong: bool) -> N
         assert (finding.effect, finding.current_mean) == (0.0, float(wrong))
 
 
-def test_a_stream_shorter_than_a_block_is_looked_at() -> None:
+def test_a_stream_is_looked_at_from_its_first_ten_errors_on() -> None:
     detectors = ErrorDetectors(BINARY)
-    assert detectors.look() == []
-    detectors.update(example(0, True), 0.9)
-    assert [(finding.n_current, finding.current_mean) for finding in detectors.look()] == [(1, 1.0), (1, 1.0)]
+    for i in range(10):
+        assert detectors.look() == []
+        detectors.update(example(i, True), 0.9)
+    assert [(finding.n_current, finding.current_mean) for finding in detectors.look()] == [(10, 1.0), (10, 1.0)]
 
 
 @pytest.mark.parametrize("name", ALL)
