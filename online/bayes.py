@@ -1,10 +1,12 @@
 """Gaussian naive Bayes on the dense row, in NumPy.
 
 River's own (``river.naive_bayes.GaussianNB``) takes 50 µs to score seven features, more than the light tier has for a
-whole event; this one takes about a sixth.
+whole event. This one expands the squares, so scoring is two products of a matrix and the row, and takes about 2 µs.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +30,17 @@ class GaussianBayes:
         self._counts = np.zeros(classes)
         self._means = np.zeros((classes, width))
         self._squares = np.full((classes, width), PRIOR_ROWS)
-        self._width = width
+        self._scale = 0.5 / width**0.5
+        # log p(c | x) = constant + slopes · x − curvatures · x²
+        self._slopes = np.zeros((classes, width))
+        self._curvatures = np.zeros((classes, width))
+        self._constants = np.zeros(classes)
+        for label in range(classes):
+            self._expand(label)
 
     def log_proba(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Unnormalised log probability per class of the dense row ``x``."""
-        variances = self._squares / (self._counts[:, None] + PRIOR_ROWS) + VARIANCE_FLOOR
-        deviations = x - self._means
-        terms = deviations * deviations / variances + np.log(variances)
-        result: npt.NDArray[np.float64] = np.log(self._counts + 1.0) - terms.sum(axis=1) * (0.5 / self._width**0.5)
+        result: npt.NDArray[np.float64] = self._constants + self._slopes @ x - self._curvatures @ (x * x)
         return result
 
     def learn(self, x: npt.NDArray[np.float64], label: int) -> None:
@@ -43,7 +48,21 @@ class GaussianBayes:
         if self._counts[label] >= HORIZON:
             self._counts *= 0.5
             self._squares *= 0.5
+            for other in range(len(self._counts)):
+                self._expand(other)
         self._counts[label] += 1.0
         deviation = x - self._means[label]
         self._means[label] += deviation / (self._counts[label] + PRIOR_ROWS)
         self._squares[label] += deviation * (x - self._means[label])
+        self._expand(label)
+
+    def _expand(self, label: int) -> None:
+        rows = float(self._counts[label])
+        means = self._means[label]
+        variances = self._squares[label] / (rows + PRIOR_ROWS) + VARIANCE_FLOOR
+        curvatures = self._scale / variances
+        slopes = means * curvatures
+        self._curvatures[label] = curvatures
+        self._slopes[label] = 2.0 * slopes
+        logs = float(np.log(variances).sum()) * self._scale
+        self._constants[label] = math.log(rows + 1.0) - logs - float(slopes @ means)

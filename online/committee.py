@@ -16,9 +16,11 @@ import math
 from collections.abc import Sequence
 
 from online.blend import BinaryBlend, Blend, MulticlassBlend, RegressionBlend
-from online.encoding import Encoded, Encoder, RobustScale
+from online.encoding import Encoded, Encoder
 from online.pool import Member, members_of, new_member
 from online.prior import PriorModel
+from online.recency import Recency
+from online.scales import RobustScale
 from penstock.events import Features, Outcome, Score
 from penstock.spec import Pipeline
 
@@ -44,9 +46,9 @@ class Committee:
         self._target_columns = 1 if pipeline.task != "multiclass" else min(len(pipeline.classes) - 1, TARGET_COLUMNS)
         self._encoder = Encoder(pipeline, self._target_columns)
         self._names = members_of(pipeline)
-        self._width = self._encoder.width
-        self._members: list[Member] = [new_member(name, pipeline, self._width) for name in self._names]
-        self._blend = _new_blend(pipeline, len(self._members))
+        self._members: list[Member] = [self._new_member(name) for name in self._names]
+        self._recency = Recency(pipeline.task, len(pipeline.classes))
+        self._blend = _new_blend(pipeline, len(self._members), self._recency.count)
         self._seen = [0] * len(pipeline.classes)
         self._target = RobustScale()
 
@@ -75,30 +77,39 @@ class Committee:
         if not self.learned:
             return self._prior.score
         x = self._encoder.encode(features)
-        return self._score(self._blend.predict(self._usable(self._raw_outputs(x))))
+        outputs = self._usable(self._raw_outputs(x))
+        return self._score(self._blend.predict([*outputs, *self._recency.forecasts()]))
 
     def score_many(self, rows: Sequence[Features]) -> list[Score]:
         """One score per row, in order."""
         return [self.score_one(row) for row in rows]
 
-    def learn_one(self, features: Features, outcome: Outcome) -> Score:
-        """Learn one example and return the score that it had just before (test, then train)."""
+    def learn_one(self, features: Features, outcome: Outcome, lag: int | None = 0) -> Score:
+        """Learn one example and return the score that it had just before (test, then train).
+
+        ``lag``: how many of the examples learned so far were not yet known when the row was scored; None: as many as
+        before (see `online.recency`).
+        """
         x = self._encoder.encode(features)
         target = self._scaled(outcome)
         score = self._prior.score
-        raw: list[Sequence[float] | None] = [()] * len(self._members)
+        raw: list[Sequence[float] | None] = [self._stand_in()] * len(self._members)
         if self.learned:
             raw = self._raw_outputs(x)
             outputs = self._usable(raw)
-            score = self._score(self._blend.learn(outputs, target))
+            score = self._score(self._blend.learn([*outputs, *self._recency.forecasts_at(lag)], target))
         self._learn_members(x, target, raw)
         self._encoder.learn(features, self._targets(target))
+        self._recency.learn(target)
         if self._pipeline.task == "regression":
             self._target.update(float(outcome))
         else:
             self._seen[int(target)] += 1
         self.learned += 1
         return score
+
+    def _new_member(self, name: str) -> Member:
+        return new_member(name, self._pipeline, self._encoder.columns)
 
     def _raw_outputs(self, x: Encoded) -> list[Sequence[float] | None]:
         return [_prediction(member, x) for member in self._members]
@@ -119,9 +130,9 @@ class Committee:
             try:
                 if output is None:
                     raise ArithmeticError(self._names[index])
-                self._members[index].learn(x, target)
+                self._members[index].learn(x, target, output)
             except _NUMERIC_TROUBLE:
-                self._members[index] = new_member(self._names[index], self._pipeline, self._width)
+                self._members[index] = self._new_member(self._names[index])
                 self.replaced += 1
 
     def _scaled(self, outcome: Outcome) -> float:
@@ -151,9 +162,9 @@ def _prediction(member: Member, x: Encoded) -> Sequence[float] | None:
     return output if math.isfinite(sum(output)) else None
 
 
-def _new_blend(pipeline: Pipeline, members: int) -> Blend:
+def _new_blend(pipeline: Pipeline, members: int, forecasts: int) -> Blend:
     if pipeline.task == "binary":
-        return BinaryBlend(members)
+        return BinaryBlend(members, forecasts)
     if pipeline.task == "multiclass":
-        return MulticlassBlend(members, len(pipeline.classes))
-    return RegressionBlend(members)
+        return MulticlassBlend(members, len(pipeline.classes), forecasts)
+    return RegressionBlend(members, forecasts)

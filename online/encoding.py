@@ -11,46 +11,68 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
-from statistics import median
-from typing import NamedTuple
+from operator import mul
+from typing import Any
 from zlib import crc32
 
+import numpy as np
+import numpy.typing as npt
+
+from online.scales import RobustScale
 from penstock.events import Features, FeatureValue
 from penstock.spec import Boolean, Categorical, Date, Numeric, Pipeline
 
-#: Values beyond this many spreads from the mean are cut: one outlier of 1e9 must not move a linear model.
-CLIP = 10.0
-#: Values beyond this many spreads count as if they were there when a spread is learned: with a share ε of outliers the
-#: variance stays below 1 / (1 − 25 ε) times its true value.
-WINSOR = 5.0
-#: Where trees find a missing number: below everything that `CLIP` lets through, so that one split isolates it.
+#: Where trees find a missing number: below everything that `scales.CLIP` lets through, so that one split isolates it.
 MISSING = -12.0
-#: Running means fade over this many rows, so that they follow a stream that moves for years.
-HORIZON = 10_000
-#: A scale is taken from the median and the median deviation of this many first values.
-WARM_UP = 30
 #: Explicit values per category column; later ones share as many hashed columns.
 DISTINCT = 64
 #: Pseudo-rows of the overall mean in each category's mean target.
 SMOOTHING = 10.0
 #: Category statistics are halved at this count: they follow the stream.
 CATEGORY_HORIZON = 2_000.0
+#: The overall mean target fades over this many rows.
+HORIZON = 10_000.0
+#: Scales learn every row up to this one, and then one row in four: the estimates are as good, and scales were half of
+#: what learning a row cost the encoder. Which rows is a golden-ratio sequence: every fourth one would be the same hours
+#: of each day.
+SCALE_ALL = 1_000
+_GOLDEN = 2_654_435_769
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - dates have no zone; they are calendar days
 _DATE_PARTS = ("year", "month", "weekday", "days")
-#: MAD × 1.4826 estimates the standard deviation of a Gaussian.
-_MAD_TO_SD = 1.4826
 
 
-class Encoded(NamedTuple):
-    """One row. ``linear``: sparse, scaled numbers and one-hot categories, of Euclidean length ``length``.
+class Encoded:
+    """One row.
 
-    ``dense``: scaled numbers under the same keys in every row.
+    ``numbers``: one scaled number per column of the encoder, 0 where it is missing. ``dense``: the same with `MISSING`
+    there. ``active``: the indicator columns that are 1 (missing values, categories), counted from 0 on their own.
+    ``shared``: what members computed from the row when they scored it, to be used again when they learn it.
     """
 
-    linear: dict[str, float]
-    dense: dict[str, float]
-    length: float
+    __slots__ = ("_array", "_length", "active", "dense", "numbers", "shared")
+
+    def __init__(self, numbers: list[float], dense: list[float], active: list[int]) -> None:
+        self.numbers = numbers
+        self.dense = dense
+        self.active = active
+        self.shared: dict[str, Any] = {}
+        self._array: npt.NDArray[np.float64] | None = None
+        self._length: float | None = None
+
+    @property
+    def array(self) -> npt.NDArray[np.float64]:
+        """``dense`` as an array, made once."""
+        if self._array is None:
+            self._array = np.array(self.dense)
+        return self._array
+
+    @property
+    def length(self) -> float:
+        """Euclidean length of ``numbers`` and indicators together."""
+        if self._length is None:
+            self._length = math.sqrt(sum(map(mul, self.numbers, self.numbers)) + len(self.active))
+        return self._length
 
 
 @lru_cache(maxsize=65_536)
@@ -61,93 +83,34 @@ def _date_parts(text: str, format_: str) -> tuple[float, float, float, float]:
     return float(date.year), float(date.month), float(date.weekday()), days
 
 
-class RobustScale:
-    """Running mean and spread of one number, hard to move by outliers.
-
-    The first `WARM_UP` values are kept and winsorised at median ± `WINSOR` × 1.4826 × MAD (where the MAD is 0, as in
-    columns that are mostly one value, not at all). Later values are winsorised at mean ± `WINSOR` × spread before they
-    count, with weight 1/n down to 1/`HORIZON`; so a slow change of scale is followed and an outlier
-    is not. `WARM_UP` such values in a row are no outliers but another unit or a new regime: the scale starts afresh.
-    """
-
-    __slots__ = ("_first", "_outside", "count", "mean", "spread", "variance")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean = 0.0
-        self.variance = 0.0
-        self.spread = 0.0
-        self._first: list[float] | None = []
-        self._outside = 0
-
-    def standardise(self, value: float) -> float:
-        """``value`` in spreads from the mean, cut at ± `CLIP`; 0 while all values were equal."""
-        if self.spread <= 0.0:
-            return 0.0
-        z = (value - self.mean) / self.spread
-        return CLIP if z > CLIP else -CLIP if z < -CLIP else z
-
-    def update(self, value: float) -> None:
-        """Count one finite ``value``."""
-        self.count += 1
-        if self._first is not None:
-            self._warm_up(self._first, value)
-            return
-        deviation = value - self.mean
-        limit = WINSOR * self.spread
-        if -limit <= deviation <= limit:
-            self._outside = 0
-        else:
-            self._outside += 1
-            if self._outside >= WARM_UP:
-                self.count, self._outside, self._first = 1, 0, []
-                self._warm_up(self._first, value)
-                return
-            if limit > 0.0:
-                deviation = math.copysign(limit, deviation)
-        rate = 1.0 / self.count if self.count < HORIZON else 1.0 / HORIZON
-        self.mean += rate * deviation
-        self.variance = (1.0 - rate) * (self.variance + rate * deviation * deviation)
-        self.spread = math.sqrt(self.variance)
-
-    def _warm_up(self, first: list[float], value: float) -> None:
-        first.append(value)
-        centre = median(first)
-        limit = WINSOR * _MAD_TO_SD * median([abs(each - centre) for each in first])
-        kept = [min(max(each, centre - limit), centre + limit) for each in first] if limit > 0.0 else first
-        self.mean = math.fsum(kept) / len(kept)
-        self.variance = math.fsum((each - self.mean) ** 2 for each in kept) / len(kept)
-        self.spread = math.sqrt(self.variance)
-        if len(first) >= WARM_UP:
-            self._first = None
-
-
 class CategoryColumns:
-    """One categorical feature: its one-hot columns and, per column, the fading mean of each target.
+    """One categorical feature: its indicator columns and, per column, the fading mean of each target.
 
-    ``targets`` is the number of target columns (see `Encoder`). The mean target of a category is the classical target
-    encoding with additive smoothing (Micci-Barreca 2001), learned online: a row's own target is never in its code.
+    Columns are counted from ``first`` on: `DISTINCT` explicit ones in the order in which values were learned, then as
+    many hashed ones. ``targets`` is the number of target columns (see `Encoder`). The mean target of a category is the
+    classical target encoding with additive smoothing (Micci-Barreca 2001), learned online: a row's own target is never
+    in its code.
     """
 
-    def __init__(self, name: str, targets: int) -> None:
-        self.name = name
-        self._columns: dict[str, str] = {}
-        self._counts: dict[str, float] = {}
-        self._sums: dict[str, list[float]] = {}
+    def __init__(self, first: int, targets: int) -> None:
+        self.first = first
+        self._columns: dict[str, int] = {}
+        self._counts: dict[int, float] = {}
+        self._sums: dict[int, list[float]] = {}
         self._targets = targets
 
-    def column(self, value: str) -> str | None:
-        """The one-hot column of ``value``; None for one that was never learned while columns are free."""
+    def column(self, value: str) -> int | None:
+        """The column of ``value``; None for one that was never learned while explicit columns are free."""
         known = self._columns.get(value)
         if known is None and len(self._columns) >= DISTINCT:
-            return f"{self.name}#{crc32(value.encode()) % DISTINCT}"
+            return self.first + DISTINCT + crc32(value.encode()) % DISTINCT
         return known
 
-    def rates(self, column: str | None, overall: Sequence[float]) -> list[float]:
+    def rates(self, column: int | None, overall: Sequence[float]) -> Sequence[float]:
         """The smoothed mean of each target in ``column``; the overall means for an unknown one."""
         sums = None if column is None else self._sums.get(column)
         if column is None or sums is None:
-            return list(overall)
+            return overall
         total = self._counts[column] + SMOOTHING
         return [(each + SMOOTHING * mean) / total for each, mean in zip(sums, overall, strict=True)]
 
@@ -155,7 +118,7 @@ class CategoryColumns:
         """Count one row with this value."""
         column = self.column(value)
         if column is None:
-            column = self._columns[value] = f"{self.name}={value}"
+            column = self._columns[value] = self.first + len(self._columns)
         sums = self._sums.get(column)
         if sums is None:
             sums = self._sums[column] = [0.0] * self._targets
@@ -171,105 +134,113 @@ class CategoryColumns:
 class Encoder:
     """Online encoding of a pipeline's features.
 
-    - A number: robustly scaled; a missing one is 0 (the running mean) and ``<name>__missing`` for linear models, and
+    - A number: robustly scaled; a missing one is 0 (the running mean) with an indicator for linear models, and
       `MISSING` for trees and Bayes.
     - A date: year, month, weekday and days since 1970, each as a number.
     - A boolean: ± 1, a missing one 0 with its indicator.
-    - A category: one-hot columns for linear models, and the mean target per category as numbers for all. Target
+    - A category: indicator columns for linear models, and the mean target per category as numbers for all. Target
       columns: binary, the positive class; multiclass, the classes after the first (at most three); regression, the
       scaled target. A missing category is a category of its own.
 
-    Dense rows have the same keys in the same order always.
+    Columns are numbered once: numbers in ``columns``, indicators (features, then categories) up to ``indicators``.
     """
 
     def __init__(self, pipeline: Pipeline, targets: int) -> None:
         """``targets``: how many numbers `learn` is given per row."""
-        self._numbers: list[tuple[str, str, RobustScale]] = []
-        self._booleans: list[tuple[str, str]] = []
-        self._dates: list[tuple[str, str, str]] = []
-        self._categories: list[CategoryColumns] = []
-        for feature in pipeline.features:
+        self._numbers: list[tuple[int, str, RobustScale]] = []
+        self._dates: list[tuple[int, str, str, tuple[RobustScale, ...]]] = []
+        self._booleans: list[tuple[int, str]] = []
+        self._categories: list[tuple[str, CategoryColumns, tuple[RobustScale, ...]]] = []
+        first = len(pipeline.features)
+        for index, feature in enumerate(pipeline.features):
             match feature:
                 case Numeric(name=name):
-                    self._numbers.append((name, f"{name}__missing", RobustScale()))
+                    self._numbers.append((index, name, RobustScale()))
                 case Boolean(name=name):
-                    self._booleans.append((name, f"{name}__missing"))
+                    self._booleans.append((index, name))
                 case Date(name=name, format=format_):
-                    self._dates.append((name, format_, f"{name}__missing"))
+                    self._dates.append((index, name, format_, tuple(RobustScale() for _ in _DATE_PARTS)))
                 case Categorical(name=name):
-                    self._categories.append(CategoryColumns(name, targets))
-        self._scales: dict[str, RobustScale] = {}
-        for name, _, _ in self._dates:
-            self._scales.update({f"{name}.{part}": RobustScale() for part in _DATE_PARTS})
-        self._rate_keys = {c.name: tuple(f"{c.name}~{i}" for i in range(targets)) for c in self._categories}
-        self._scales.update({key: RobustScale() for keys in self._rate_keys.values() for key in keys})
+                    scales = tuple(RobustScale() for _ in range(targets))
+                    self._categories.append((name, CategoryColumns(first, targets), scales))
+                    first += 2 * DISTINCT
+        #: The names of the numbers in every row.
+        self.columns = (
+            *(name for _, name, _ in self._numbers),
+            *(name for _, name in self._booleans),
+            *(f"{name}.{part}" for _, name, _, _ in self._dates for part in _DATE_PARTS),
+            *(f"{name}~{target}" for name, _, _ in self._categories for target in range(targets)),
+        )
+        #: How many indicator columns there can be.
+        self.indicators = first
         self._overall = [0.0] * targets
-        self._rows = 0.0
-        #: How many keys every dense row has.
-        self.width = len(self.encode(dict.fromkeys(feature.name for feature in pipeline.features)).dense)
+        self._rows = 0
 
     def encode(self, features: Features) -> Encoded:
         """The row as models read it. Changes nothing."""
-        linear: dict[str, float] = {}
-        dense: dict[str, float] = {}
-        scales = self._scales
-        for name, missing, scale in self._numbers:
+        numbers: list[float] = []
+        active: list[int] = []
+        gaps: list[int] = []
+        for index, name, scale in self._numbers:
             value = features[name]
             if value is None:
-                linear[missing] = 1.0
-                dense[name] = MISSING
+                gaps.append(len(numbers))
+                active.append(index)
+                numbers.append(0.0)
             else:
-                linear[name] = dense[name] = scale.standardise(float(value))
-        for name, missing in self._booleans:
+                numbers.append(scale.standardise(float(value)))
+        for index, name in self._booleans:
             value = features[name]
             if value is None:
-                linear[missing] = 1.0
-                dense[name] = 0.0
+                active.append(index)
+            numbers.append(0.0 if value is None else 1.0 if value else -1.0)
+        for index, name, format_, scales in self._dates:
+            value = features[name]
+            if value is None:
+                gaps.extend(range(len(numbers), len(numbers) + len(scales)))
+                active.append(index)
+                numbers.extend([0.0] * len(scales))
             else:
-                linear[name] = dense[name] = 1.0 if value else -1.0
-        if self._dates:
-            self._encode_dates(features, linear, dense)
-        for columns in self._categories:
-            column = columns.column(_category(features[columns.name]))
+                numbers.extend(map(RobustScale.standardise, scales, _date_parts(str(value), format_)))
+        for name, columns, scales in self._categories:
+            column = columns.column(_category(features[name]))
             if column is not None:
-                linear[column] = 1.0
-            for key, rate in zip(self._rate_keys[columns.name], columns.rates(column, self._overall), strict=True):
-                linear[key] = dense[key] = scales[key].standardise(rate)
-        return Encoded(linear, dense, math.hypot(*linear.values()))
-
-    def _encode_dates(self, features: Features, linear: dict[str, float], dense: dict[str, float]) -> None:
-        for name, format_, missing in self._dates:
-            value = features[name]
-            if value is None:
-                linear[missing] = 1.0
-                for part in _DATE_PARTS:
-                    dense[f"{name}.{part}"] = MISSING
-            else:
-                for part, number in zip(_DATE_PARTS, _date_parts(str(value), format_), strict=True):
-                    key = f"{name}.{part}"
-                    linear[key] = dense[key] = self._scales[key].standardise(number)
+                active.append(column)
+            numbers.extend(map(RobustScale.standardise, scales, columns.rates(column, self._overall)))
+        dense = numbers
+        if gaps:
+            dense = numbers.copy()
+            for gap in gaps:
+                dense[gap] = MISSING
+        return Encoded(numbers, dense, active)
 
     def learn(self, features: Features, targets: Sequence[float]) -> None:
         """Take one labelled row into the scales and the category statistics."""
-        scales = self._scales
-        for name, _, scale in self._numbers:
+        scaling = self._rows < SCALE_ALL or self._rows * _GOLDEN % 2**32 < 2**30
+        if scaling:
+            self._learn_scales(features)
+        for name, columns, scales in self._categories:
+            text = _category(features[name])
+            if scaling:
+                rates = columns.rates(columns.column(text), self._overall)
+                for scale, rate in zip(scales, rates, strict=True):
+                    scale.update(rate)
+            columns.learn(text, targets)
+        self._rows += 1
+        weight = 1.0 / min(self._rows, HORIZON)
+        for index, target in enumerate(targets):
+            self._overall[index] += (target - self._overall[index]) * weight
+
+    def _learn_scales(self, features: Features) -> None:
+        for _, name, scale in self._numbers:
             value = features[name]
             if value is not None:
                 scale.update(float(value))
-        for name, format_, _ in self._dates:
+        for _, name, format_, scales in self._dates:
             value = features[name]
             if value is not None:
-                for part, number in zip(_DATE_PARTS, _date_parts(str(value), format_), strict=True):
-                    scales[f"{name}.{part}"].update(number)
-        for columns in self._categories:
-            text = _category(features[columns.name])
-            rates = columns.rates(columns.column(text), self._overall)
-            for key, rate in zip(self._rate_keys[columns.name], rates, strict=True):
-                scales[key].update(rate)
-            columns.learn(text, targets)
-        self._rows = min(self._rows + 1.0, float(HORIZON))
-        for index, target in enumerate(targets):
-            self._overall[index] += (target - self._overall[index]) / self._rows
+                for scale, number in zip(scales, _date_parts(str(value), format_), strict=True):
+                    scale.update(number)
 
 
 def _category(value: FeatureValue) -> str:

@@ -9,7 +9,7 @@ from penstock.models import pickles
 from penstock.spec import Pipeline
 
 #: Raised whenever older bytes would be misread.
-FORMAT = 2
+FORMAT = 3
 
 
 def dump(committee: Committee) -> bytes:

@@ -71,7 +71,7 @@ NAMES: MappingProxyType[str, frozenset[str]] = MappingProxyType(
 )
 
 #: Bound methods that River keeps in its state; pickle names them by ``getattr``, which is allowed for these alone.
-METHODS = frozenset(("_test_increase", "_update_estimator_univariate"))
+METHODS = frozenset(("_leveraging_bag", "_test_increase", "_update_estimator_univariate"))
 
 #: Deep trees: pickling recurses several times per level. A thread with this stack holds this many calls.
 _DEEP_LIMIT = 60_000
