@@ -143,7 +143,7 @@ def test_every_direct_dependency_has_its_reason() -> None:
 
 def test_the_runtime_does_not_depend_on_test_tools() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
-    assert set(extras) == {"cluster", "kafka", "lint", "retrain", "test"}
+    assert set(extras) == {"cluster", "kafka", "lint", "reports", "retrain", "test"}
     runtime = {re.split(r"[<>=]", name)[0] for name in PROJECT["project"]["dependencies"]}
     for extra, requirements in extras.items():
         assert runtime & {re.split(r"[<>=]", name)[0] for name in requirements} == set(), extra
