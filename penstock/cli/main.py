@@ -20,6 +20,7 @@ from penstock.cli import (
     dead_letters,
     demo,
     doctor,
+    drift,
     events,
     init,
     models,
@@ -84,6 +85,7 @@ app.command("init")(init.init)
 app.command("replay")(replay.replay)
 app.command("backtest")(backtest.backtest)
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(drift.app, name="drift")
 app.add_typer(events.app, name="events")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(models.app, name="models")
