@@ -29,6 +29,12 @@ def test_several_changes_of_several_types():
     assert changed.gates.min_accuracy == 0.7
 
 
+def test_names_are_joined():
+    variant = parse_variant("drift.deciding=adwin+likelihood_ratio", PIPELINE)
+    assert variant.pipeline.drift.deciding == ("adwin", "likelihood_ratio")
+    assert variant.name == "drift.deciding=adwin+likelihood_ratio"
+
+
 def test_none_clears_what_may_be_empty():
     assert parse_variant("gates.min_accuracy=none", PIPELINE).pipeline.gates.min_accuracy is None
     with pytest.raises(UsageError, match="a number wanted"):
@@ -49,6 +55,7 @@ def test_none_clears_what_may_be_empty():
         ("drift.effect_floor=nan", "a finite number"),
         ("drift.effect_floor=inf", "a finite number"),
         ("retraining.enabled=perhaps", "true or false"),
+        ("drift.deciding=magic", "adwin.*, or several joined by"),
         ("tier=huge", "light or balanced or full"),
         ("drift.adwin_delta=2", "between 0 and 1"),
         ("threshold=7", "between 0 and 1"),
