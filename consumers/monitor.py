@@ -1,4 +1,4 @@
-"""The stage that watches what comes in: covariate and schema drift of the predictions' features."""
+"""The stage that watches what comes in and what is answered, without labels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ import msgspec
 
 from online.detectors.base import Batch, Detector
 from online.detectors.categorical import ChiSquare
+from online.detectors.fairness import DemographicParity
 from online.detectors.numeric import KolmogorovSmirnov
+from online.detectors.population import DomainClassifier
 from online.detectors.schema import SchemaShares
+from online.detectors.scores import ServedScores
+from online.detectors.served import Served, served
+from online.detectors.significance import HOURLY_LEAST
 from penstock.events import Evidence, Features, FeatureValue, Finding, Metrics, Prediction
 from penstock.runtime.stage import Input, Output
 from penstock.spec import Pipeline
 
 #: How many of the newest ids are remembered to recognise a repeated prediction.
 REMEMBERED_IDS = 10_000
+#: A look is due after this much event time, if enough came.
+HOUR_MS = 3_600_000
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -25,26 +32,37 @@ class _State(msgspec.Struct, array_like=True):
     recent: list[str]
     times: list[int]
     rows: list[list[FeatureValue]]
+    served: list[Served]
+    decisions: list[str | None]
+    looked_ms: int | None
+    until_turn: int
     detectors: list[bytes]
 
 
 class Monitor:
-    """Reads ``predictions`` of one partition; every ``look_every`` of them writes what each detector sees.
+    """Reads ``predictions`` of one partition; writes what each detector sees, look by look.
 
-    A repeat of one of the newest 10,000 ids is counted, not looked at. At the first higher generation of a champion's
-    prediction all references start afresh. Scores are not monitored: while the online model learns they move without
-    any drift, beyond what the bound on false incidents allows. Nor are dates, which always move.
+    A look is due every ``look_every`` predictions, and after an hour of event time that brought at least 50. A repeat
+    of one of the newest 10,000 ids is counted, not looked at. ``drift.reference_mode`` says what is compared with what:
+    ``promotion``, at the first higher generation of a champion's prediction all references start afresh; ``fixed``, the
+    first records are the reference for good; ``sliding``, every ``drift.window`` records the current window becomes the
+    reference and a new one begins. Dates always move and are not watched.
     """
 
     def __init__(self, pipeline: Pipeline, partition: int) -> None:
         self._partition = partition
         self._look_every = pipeline.drift.look_every
-        self._reference_size = pipeline.drift.reference
+        self._reference_size, self._window = pipeline.drift.reference, pipeline.drift.window
+        self._mode = pipeline.drift.reference_mode
+        self._task = pipeline.task
         self._names = [feature.name for feature in pipeline.features]
         self._detectors: tuple[Detector, ...] = (
             KolmogorovSmirnov(pipeline),
             ChiSquare(pipeline),
             SchemaShares(pipeline),
+            ServedScores(pipeline),
+            DomainClassifier(pipeline),
+            DemographicParity(pipeline),
         )
         self._seen = 0
         self._repeats = 0
@@ -52,6 +70,10 @@ class Monitor:
         self._recent: dict[str, None] = {}
         self._times: list[int] = []
         self._rows: list[Features] = []
+        self._served: list[Served] = []
+        self._decisions: list[str | None] = []
+        self._looked_ms: int | None = None
+        self._until_turn = self._reference_size + self._window
 
     def process(self, inputs: Sequence[Input]) -> list[Output]:
         """One evidence record and one metrics record per look."""
@@ -67,9 +89,19 @@ class Monitor:
             self._seen += 1
             self._times.append(prediction.event_time_ms)
             self._rows.append(prediction.features)
-            if self._seen % self._look_every == 0:
+            champion = prediction.role == "champion" and prediction.generation == self._generation
+            self._decisions.append(str(prediction.decision) if champion else None)
+            if champion:
+                self._served.append(served(prediction, self._task))
+            if self._due(prediction.event_time_ms):
                 outputs.extend(self._look(record.offset, prediction))
         return outputs
+
+    def _due(self, now_ms: int) -> bool:
+        if self._looked_ms is None:
+            self._looked_ms = now_ms
+        waited = len(self._rows)
+        return waited >= self._look_every or (waited >= HOURLY_LEAST and now_ms - self._looked_ms >= HOUR_MS)
 
     def _repeated(self, id_: str) -> bool:
         if id_ in self._recent:
@@ -82,12 +114,23 @@ class Monitor:
 
     def _start_afresh(self, generation: int) -> None:
         self._generation = generation
-        self._times, self._rows = [], []
+        self._served = []
+        if self._mode != "promotion":
+            return
+        self._times, self._rows, self._decisions = [], [], []
         for detector in self._detectors:
             detector.reset()
 
+    def _turn(self) -> None:
+        """A window has come since the references were full, or since they last were exchanged."""
+        self._until_turn -= len(self._rows)
+        if self._mode == "sliding" and self._until_turn <= 0:
+            self._until_turn = self._window
+            for detector in self._detectors:
+                detector.turn()
+
     def _look(self, offset: int, prediction: Prediction) -> list[Output]:
-        batch = Batch(self._times, self._rows)
+        batch = Batch(self._times, self._rows, self._served, self._decisions)
         findings: list[Finding] = [finding for detector in self._detectors for finding in detector.update(batch)]
         evidence = Evidence(
             stage="monitor",
@@ -97,7 +140,7 @@ class Monitor:
             event_time_ms=prediction.event_time_ms,
             generation=self._generation,
             findings=findings,
-            reference=f"the first {self._reference_size} predictions of generation {self._generation}",
+            reference=self._reference(),
         )
         metrics = Metrics(
             stage="monitor",
@@ -107,11 +150,20 @@ class Monitor:
             event_time_ms=prediction.event_time_ms,
             generation=self._generation,
             offset=offset,
-            counts={"predictions": self._look_every, "repeated_predictions": self._repeats},
+            counts={"predictions": len(self._rows), "repeated_predictions": self._repeats},
         )
-        self._times, self._rows, self._repeats = [], [], 0
+        self._turn()
+        self._times, self._rows, self._served, self._decisions, self._repeats = [], [], [], [], 0
+        self._looked_ms = prediction.event_time_ms
         key = str(self._partition)
         return [Output("evidence", key, evidence), Output("metrics", key, metrics)]
+
+    def _reference(self) -> str:
+        if self._mode == "fixed":
+            return f"the first {self._reference_size} predictions"
+        if self._mode == "sliding":
+            return f"the {self._window} predictions before the current window"
+        return f"the first {self._reference_size} predictions of generation {self._generation}"
 
     def state(self) -> bytes:
         """Counts, the newest ids, the records since the last look, and the detectors' windows."""
@@ -123,6 +175,10 @@ class Monitor:
                 list(self._recent),
                 self._times,
                 [[row[name] for name in self._names] for row in self._rows],
+                self._served,
+                self._decisions,
+                self._looked_ms,
+                self._until_turn,
                 [detector.state() for detector in self._detectors],
             )
         )
@@ -133,6 +189,8 @@ class Monitor:
         self._seen, self._repeats, self._generation = held.seen, held.repeats, held.generation
         self._recent = dict.fromkeys(held.recent)
         self._times = held.times
+        self._served, self._looked_ms, self._until_turn = held.served, held.looked_ms, held.until_turn
+        self._decisions = held.decisions
         self._rows = [dict(zip(self._names, row, strict=True)) for row in held.rows]
         for detector, held_state in zip(self._detectors, held.detectors, strict=True):
             detector.restore(held_state)

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from online.detectors.served import Served
 from penstock.events import Features, Finding
 
 
 class Batch(NamedTuple):
-    """The predictions between two looks, in order: event times (ms) and checked features, row by row."""
+    """The predictions between two looks, in order: event times (ms) and checked features, row by row.
+
+    ``served`` is what the champion answered; predictions of other roles or older generations have no part in it.
+    ``decisions`` has one entry per row: what the champion decided, None where it was another's answer.
+    """
 
     times: Sequence[int]
     rows: Sequence[Features]
+    served: Sequence[Served] = ()
+    decisions: Sequence[str | None] = ()
 
 
 class Detector(Protocol):
@@ -20,7 +27,8 @@ class Detector(Protocol):
 
     The reference is the first records after the start or after a `reset`. When a signal has differed from it for
     2 × window records, the current window becomes that signal's reference: what lasts is the new normal, so incidents
-    close and a later change is found again. Memory is bounded by the two windows.
+    close and a later change is found again (but not where the policy's references are fixed). Memory is bounded by
+    the two windows.
     """
 
     def update(self, batch: Batch) -> list[Finding]:
@@ -32,6 +40,10 @@ class Detector(Protocol):
 
     def reset(self) -> None:
         """Forget everything; the next records are the reference."""
+        ...
+
+    def turn(self) -> None:
+        """The current window becomes the reference of every signal, and a new window begins."""
         ...
 
     def state(self) -> bytes:

@@ -36,7 +36,7 @@ def category(value: FeatureValue) -> str | None:
     return str(value)[:CATEGORY_LENGTH]
 
 
-class _Table:
+class Table:
     """The contingency table of one feature: cells by size, rare categories of both samples pooled into the last."""
 
     def __init__(self, reference: Counter[str], current: Counter[str]) -> None:
@@ -140,6 +140,8 @@ class ChiSquare:
         self._window = pipeline.drift.window
         self._reference_size = pipeline.drift.reference
         default = DriftPolicy(look_every=pipeline.drift.look_every)
+        self._mode = pipeline.drift.reference_mode
+        self._stable = default.psi_warning
         self._level, self._floor = significance_level(default, signal_count(pipeline)), default.effect_floor
         self.reset()
 
@@ -148,7 +150,17 @@ class ChiSquare:
         self._features = [_Feature(name) for name in self._names]
         self._times: deque[int] = deque(maxlen=self._window)
         self._filled = 0
-        self._ages = AlarmAges(len(self._names), self._window)
+        self._ages = AlarmAges(len(self._names), self._window, self._mode)
+
+    def turn(self) -> None:
+        """The current window becomes the reference of every feature, and a new one begins."""
+        if not self._times:
+            return
+        self._times.clear()
+        for feature in self._features:
+            feature.reference = Counter(feature.current)
+            feature.window.clear()
+            feature.current.clear()
 
     def update(self, batch: Batch) -> list[Finding]:
         """Take ``batch``; one finding per feature once there is enough to compare."""
@@ -182,10 +194,11 @@ class ChiSquare:
         return findings
 
     def _compare(self, feature: _Feature, current: Counter[str]) -> tuple[Finding, bool]:
-        table = _Table(feature.reference, current)
+        table = Table(feature.reference, current)
         statistic, effect = table.statistic(), table.total_variation()
         p_value = table.p_value(statistic)
-        significant = p_value <= self._level and effect >= self._floor
+        stability = float(population_stability(table.reference, table.current))
+        significant = p_value <= self._level and (effect >= self._floor or stability >= self._stable)
         finding = Finding(
             detector="chi2",
             kind="covariate",
@@ -196,7 +209,7 @@ class ChiSquare:
             n_reference=table.n,
             n_current=table.m,
             measures={
-                "psi": float(population_stability(table.reference, table.current)),
+                "psi": stability,
                 "jensen_shannon": jensen_shannon(table.reference, table.current),
             },
             since_event_time_ms=self._since(feature, table) if significant else None,
@@ -204,7 +217,7 @@ class ChiSquare:
         )
         return finding, significant
 
-    def _since(self, feature: _Feature, table: _Table) -> int:
+    def _since(self, feature: _Feature, table: Table) -> int:
         named, risen, share = table.risen()
         present = [(t, value) for t, value in zip(self._times, feature.window, strict=True) if value is not None]
         member = [(value if value in named else POOLED) in risen for _, value in present]

@@ -65,6 +65,8 @@ class KolmogorovSmirnov:
         self._quarter = max(1, self._window // SHORT)
         self._stride = max(1, int(STRIDE * self._window))
         default = DriftPolicy(look_every=pipeline.drift.look_every)
+        self._mode = pipeline.drift.reference_mode
+        self._stable = default.psi_warning
         self._level, self._floor = significance_level(default, signal_count(pipeline)), default.effect_floor
         self.reset()
 
@@ -78,8 +80,17 @@ class KolmogorovSmirnov:
         self._placed = SlidingColumns(features, self._window, np.int64)
         self._whole: Counted | None = None
         self._times = SlidingColumns(1, self._window, np.int64)
-        self._ages = AlarmAges(features, self._window)
+        self._ages = AlarmAges(features, self._window, self._mode)
         self._waited = 0
+
+    def turn(self) -> None:
+        """The current window becomes the reference of every feature, and a new one begins."""
+        if self._references is None or not len(self._times):
+            return
+        for f in range(len(self._names)):
+            self._renew(self._references, f)
+        for series in (self._values, self._placed, self._times):
+            series.clear()
 
     def update(self, batch: Batch) -> list[Finding]:
         """Take ``batch``; one finding per numeric feature once there is enough to compare."""
@@ -144,7 +155,7 @@ class KolmogorovSmirnov:
                 n_current=m,
                 measures={"psi": stability},
             )
-            if p_value <= self._level and statistic >= self._floor:
+            if p_value <= self._level and (statistic >= self._floor or stability >= self._stable):
                 found, significant[f] = self._detailed(references, whole, len(self._times), f, found), True
             elif newest is not None and (sooner := self._sooner(references, newest, f, found)) is not None:
                 found, significant[f] = sooner, True
@@ -192,7 +203,7 @@ class KolmogorovSmirnov:
             since_event_time_ms=int(self._times.view[0, present][begin]),
             reference_mean=float(reference.mean()),
             current_mean=float(current.mean()),
-            histogram=_histogram(reference, current),
+            histogram=numeric_histogram(reference, current),
             measures={
                 "psi": float(population_stability(before, after)),
                 "wasserstein": wasserstein(reference, current),
@@ -232,7 +243,7 @@ class KolmogorovSmirnov:
             self._slide(self._references, unpack_floats(held.values), unpack_integers(held.times))
 
 
-def _histogram(reference: FloatArray, current: FloatArray) -> Histogram:
+def numeric_histogram(reference: FloatArray, current: FloatArray) -> Histogram:
     """Both samples over `BARS` equal bars between the outer quantiles; values beyond are counted in the outer bars."""
     both = np.concatenate((reference, current))
     low, high = (float(edge) for edge in np.quantile(both, (0.01, 0.99), method="nearest"))

@@ -100,6 +100,7 @@ class SchemaShares:
         self._window = pipeline.drift.window
         self._reference_size = pipeline.drift.reference
         default = DriftPolicy(look_every=pipeline.drift.look_every)
+        self._mode = pipeline.drift.reference_mode
         self._level, self._floor = significance_level(default, signal_count(pipeline)), default.effect_floor
         self.reset()
 
@@ -111,7 +112,14 @@ class SchemaShares:
         self._filled = 0
         self._marks: npt.NDArray[np.int8] = np.empty((0, signals), dtype=np.int8)
         self._times: IntArray = np.empty(0, dtype=np.int64)
-        self._ages = AlarmAges(signals, self._window)
+        self._ages = AlarmAges(signals, self._window, self._mode)
+
+    def turn(self) -> None:
+        """The current window becomes the reference of every share, and a new one begins."""
+        if not len(self._times):
+            return
+        self._hits, self._n = (self._marks == _YES).sum(axis=0), (self._marks != _SILENT).sum(axis=0)
+        self._marks, self._times = self._marks[:0], self._times[:0]
 
     def update(self, batch: Batch) -> list[Finding]:
         """Take ``batch``; one finding per share that is higher than in the reference."""

@@ -6,6 +6,10 @@ from penstock.spec import Boolean, Categorical, Date, DriftPolicy, Numeric, Pipe
 
 #: The stretch of stationary predictions that ``DriftPolicy.false_incidents_per_50k`` speaks of.
 STRETCH = 50_000
+#: Predictions that an hourly look needs at least.
+HOURLY_LEAST = 50
+#: p-values of one look about what was served (score, decision, confidence, entropy), and about the population.
+SERVED_SIGNALS, POPULATION_SIGNALS = 4, 1
 
 
 def numeric_features(pipeline: Pipeline) -> list[Numeric]:
@@ -32,25 +36,26 @@ def signal_count(pipeline: Pipeline) -> int:
     """How many p-values one look has at most.
 
     Per feature two of its distribution (the whole window and its newest quarter), one of its missing rate, and one of
-    its unexpected values where the spec declares what is expected.
+    its unexpected values where the spec declares what is expected; per pipeline what was served and the population.
     """
     ranges = sum(has_range(feature) for feature in numeric_features(pipeline))
     values = sum(isinstance(feature, Categorical) and bool(feature.values) for feature in category_features(pipeline))
-    return 3 * monitored_count(pipeline) + ranges + values
+    return 3 * monitored_count(pipeline) + ranges + values + SERVED_SIGNALS + POPULATION_SIGNALS
 
 
 def significance_level(policy: DriftPolicy, signals: int) -> float:
     """The greatest p-value that counts as significant, for one signal at one look.
 
-    In 50,000 predictions there are 50,000 / ``look_every`` looks, each with at most ``signals`` p-values, *however many
+    In 50,000 predictions there are at most 50,000 / l looks, l = min(``look_every``, 50) as an hour's look needs 50
+    predictions, each look with at most ``signals`` p-values, *however many
     partitions share the predictions*: a look is always about the partition that looked. Without drift a p-value is
     at most a with probability at most a. So the expected number of significant p-values is at most ::
 
-        a × signals × 50,000 / look_every
+        a × signals × 50,000 / l
 
     whatever their dependence (linearity of expectation), and an incident needs one. The level a puts this at
     ``false_incidents_per_50k``. Overlapping windows make neighbouring looks fail together, and one incident takes in
     many of them, so the real rate lies well below.
     """
-    looks = STRETCH / policy.look_every
+    looks = STRETCH / min(policy.look_every, HOURLY_LEAST)
     return min(1.0, policy.false_incidents_per_50k / (looks * max(1, signals)))

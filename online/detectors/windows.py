@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from penstock.spec import DriftPolicy
+from penstock.spec import DriftPolicy, ReferenceMode
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
@@ -18,6 +18,8 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 MIN_VALUES = 50
 #: The newest 1 / SHORT of a window is compared with the reference as well.
 SHORT = 4
+#: More records than any stream has.
+NEVER = 2**62
 
 
 class Packed(msgspec.Struct, array_like=True):
@@ -62,6 +64,10 @@ class SlidingColumns:
         """The records that are held; valid until the next `push`."""
         return self._held[:, self._start : self._stop]
 
+    def clear(self) -> None:
+        """Hold nothing."""
+        self._start = self._stop = 0
+
     def push(self, columns: npt.NDArray[Any]) -> None:
         """Take ``columns`` (series × records) and drop what is too old."""
         columns = columns[:, -self._size :]
@@ -80,12 +86,12 @@ class AlarmAges:
 
     A signal's alarm begins at its first significant look and ends after 10 looks in a row (the default of
     ``DriftPolicy.quiet_looks``) that are not. It is *due* once it has lasted 2 × window records, and then starts
-    afresh. Significance is judged by the default thresholds here, so changed thresholds never change a detector's
-    state.
+    afresh; with fixed references it never is. Significance is judged by the default thresholds here, so changed
+    thresholds never change a detector's state.
     """
 
-    def __init__(self, signals: int, window: int) -> None:
-        self._limit = 2 * window
+    def __init__(self, signals: int, window: int, mode: ReferenceMode = "promotion") -> None:
+        self._limit = NEVER if mode == "fixed" else 2 * window
         self._quiet_limit = DriftPolicy().quiet_looks
         self._ages = np.full(signals, -1, dtype=np.int64)
         self._quiet = np.zeros(signals, dtype=np.int64)

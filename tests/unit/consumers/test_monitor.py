@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from consumers.incidents import Incidents
 from consumers.monitor import REMEMBERED_IDS, Monitor
@@ -53,7 +55,7 @@ def test_every_look_writes_evidence_and_metrics() -> None:
     looks = evidence(outputs)
     assert [look.seen for look in looks] == list(range(50, 451, 50))
     assert (looks[-1].record_id, looks[-1].event_time_ms, looks[-1].partition) == ("r449", 4490, 3)
-    assert {finding.feature for finding in looks[-1].findings} <= {"x", "c", "b"}
+    assert {finding.feature for finding in looks[-1].findings} <= {"x", "c", "b", None}
     assert {finding.detector for finding in looks[-1].findings} >= {"ks", "chi2"}
     metrics = [output.event for output in outputs if isinstance(output.event, Metrics)]
     assert [(m.stage, m.seen, m.offset) for m in metrics[-1:]] == [("monitor", 450, 898)]
@@ -163,3 +165,59 @@ def test_odd_data_is_defined_from_the_first_record_to_json(kind: str, alarms: in
                 found = incidents.process([Input("evidence", 0, i, 0, output.event)])
                 drifts += [drift.event for drift in found if drift.topic == "drift"]
     assert len([drift for drift in drifts if drift.status == "opened"]) == alarms
+
+
+def test_an_hour_of_event_time_that_brought_fifty_is_a_look() -> None:
+    slow = Pipeline(name="p", task="binary", target="y", classes=("0", "1"), features=(Numeric("x"),))
+    minutes = [structs.replace(record(i).event, event_time_ms=i * 60_000, features={"x": 1.0}) for i in range(400)]
+    outputs = Monitor(slow, 0).process([Input("predictions", 0, i, 0, one) for i, one in enumerate(minutes)])
+    assert [look.seen for look in evidence(outputs)] == [61, 121, 181, 241, 301, 361]
+    halves = [structs.replace(one, event_time_ms=i * 1_800_000) for i, one in enumerate(minutes)]
+    outputs = Monitor(slow, 0).process([Input("predictions", 0, i, 0, one) for i, one in enumerate(halves)])
+    assert [look.seen for look in evidence(outputs)] == list(range(50, 401, 50))
+    counted = [output.event.counts["predictions"] for output in outputs if isinstance(output.event, Metrics)]
+    assert counted == [50] * 8
+
+
+def effects(mode: Any, inputs: list[Input]) -> list[float]:
+    spec = with_reference(mode)
+    looks = evidence(Monitor(spec, 0).process(inputs))
+    return [max((f.effect for f in look.findings if f.detector == "ks"), default=0.0) for look in looks]
+
+
+def with_reference(mode: Any) -> Pipeline:
+    return dataclasses.replace(PIPELINE, drift=dataclasses.replace(PIPELINE.drift, reference_mode=mode))
+
+
+def test_the_reference_is_the_last_promotion_the_first_records_or_the_last_window() -> None:
+    inputs = [record(i, shift=3.0 * (i >= 600), generation=int(i >= 900)) for i in range(1800)]
+    since_promotion, fixed, sliding = (effects(mode, inputs) for mode in ("promotion", "fixed", "sliding"))
+    assert max(since_promotion[22:]) < 0.35, "after the promotion the new data is the reference"
+    assert min(fixed[16:]) > 0.8, "the first records are it for good"
+    assert max(sliding[12:17]) > 0.8, "the change is seen"
+    assert max(sliding[22:]) < 0.35, "and is soon the past"
+
+
+@pytest.mark.parametrize("mode", ["fixed", "sliding"])
+def test_the_stage_is_a_function_of_its_input_whatever_the_reference(mode: Any) -> None:
+    inputs = [record(i, shift=2.0 * (i > 420), generation=int(i >= 700)) for i in range(1100)]
+    assert check_stage(lambda: Monitor(with_reference(mode), 3), inputs)
+
+
+def test_what_the_champion_answers_is_watched_and_what_others_answer_is_not() -> None:
+    def asked(i: int, score: float, **more: Any) -> Input:
+        more = {"version": "v1", "generation": 1, **more}
+        event = structs.replace(record(i).event, score=score, decision=str(int(score >= 0.5)), **more)
+        return Input("predictions", 3, i, 0, event)
+
+    rng = np.random.default_rng(1)
+    before = [asked(i, float(rng.beta(2, 5))) for i in range(700)]
+    canary = [asked(i, 0.99, role="canary", version="v2") for i in range(700, 1000)]
+    moved = [asked(i, float(rng.beta(5, 2))) for i in range(700, 1000)]
+
+    def strongest(inputs: list[Input]) -> float:
+        look = evidence(Monitor(PIPELINE, 3).process(inputs))[-1]
+        return max(f.effect for f in look.findings if f.detector == "score")
+
+    assert strongest(before + canary) < 0.2
+    assert strongest(before + moved) > 0.5
