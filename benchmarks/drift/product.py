@@ -14,10 +14,12 @@ from consumers.learner import Learner
 from consumers.monitor import Monitor
 from online.committee import Committee
 from online.detectors.concept import ErrorDetectors
+from online.detectors.outcomes import OutcomeDetectors
 from online.scoring import decide
 from penstock.events import Drift, Evidence, Example, Features, Finding, Outcome, Prediction, Score
 from penstock.models import pickles
 from penstock.models.artifact import ArtifactRef
+from penstock.models.slot import ONLINE
 from penstock.models.snapshots import EARLY, EVERY
 from penstock.runtime.stage import Input
 from penstock.spec import ErrorDetector, Pipeline
@@ -43,18 +45,19 @@ class Opening(NamedTuple):
     feature: str | None
 
 
-def predicted(pipeline: Pipeline, row: int, features: Features, score: Score, version: str = "online") -> Prediction:
-    """What the scorer would have written about ``row``."""
+def predicted(pipeline: Pipeline, row: int, features: Features, score: Score, snapshot: int | None) -> Prediction:
+    """What the scorer would have written about ``row``; ``snapshot`` None: a model that does not learn answered."""
     return Prediction(
         id=f"r{row}",
         entity=f"r{row}",
         event_time_ms=row * ROW_MS,
         features=features,
-        version=version,
+        version="v1" if snapshot is None else ONLINE,
         generation=0,
         decision=decide(pipeline, score),
         score=None if isinstance(score, dict) else score,
         scores=score if isinstance(score, dict) else None,
+        snapshot=snapshot,
     )
 
 
@@ -65,24 +68,24 @@ def labelled(prediction: Prediction, value: Outcome) -> Example:
 
 def examples(stream: Stream) -> list[Example]:
     """The stream as it was served."""
-    version = "online" if stream.answers is None and stream.taught is None else "v1"
     return [
-        labelled(predicted(stream.pipeline, row, features, score, version), value)
-        for row, ((features, value), score) in enumerate(zip(stream.rows, _served(stream), strict=True))
+        labelled(predicted(stream.pipeline, row, features, score, snapshot), value)
+        for row, ((features, value), (score, snapshot)) in enumerate(zip(stream.rows, _served(stream), strict=True))
     ]
 
 
-def _served(stream: Stream) -> list[Score]:
+def _served(stream: Stream) -> list[tuple[Score, int | None]]:
+    """Each score, and how many rows its snapshot had learned; None where the model is not the pipeline's learner."""
     if stream.answers is not None:
-        return list(stream.answers)
+        return [(answer, None) for answer in stream.answers]
     learner = serving = Committee(stream.pipeline)
-    scores: list[Score] = []
+    scores: list[tuple[Score, int | None]] = []
     for row, (features, value) in enumerate(stream.rows):
         if row < (len(stream.rows) if stream.taught is None else stream.taught):
             if row in EARLY or row % EVERY == 0:
                 serving = pickles.loads(pickles.dumps(learner))
-            learner.learn_one(features, value)
-        scores.append(serving.score_one(features))
+            learner.learn_one(features, value, learner.learned - serving.learned)
+        scores.append((serving.score_one(features), serving.learned if stream.taught is None else None))
     return scores
 
 
@@ -93,7 +96,7 @@ def errors(known: list[Example]) -> list[int]:
 
 def evidence(pipeline: Pipeline, known: list[Example]) -> Iterator[tuple[int, Evidence]]:
     """Each record of evidence with its row, from one partition of the monitor and of the learner."""
-    monitor, learner = Monitor(pipeline, 0), Learner(pipeline, 0, Silent(), ErrorDetectors(pipeline))
+    monitor, learner = Monitor(pipeline, 0), Learner(pipeline, 0, Silent(), OutcomeDetectors(pipeline))
     for row, example in enumerate(known):
         time_ms = example.prediction.event_time_ms
         outputs = monitor.process([Input("predictions", 0, row, time_ms, example.prediction)])

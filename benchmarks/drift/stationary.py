@@ -11,7 +11,7 @@ from benchmarks.output import say
 from consumers.incidents import Incidents
 from consumers.learner import Learner
 from consumers.monitor import Monitor
-from online.detectors.concept import ErrorDetectors
+from online.detectors.outcomes import OutcomeDetectors
 from penstock.events import Drift, Evidence, Example
 from penstock.runtime.stage import Input
 from penstock.spec import Categorical, Feature, Numeric, Pipeline
@@ -39,14 +39,14 @@ def stationary_examples(spec: Pipeline, rows: int, seed: int) -> Iterator[Exampl
     features = [feature.name for feature in spec.features]
     for row, (score, label) in enumerate(zip(scores.tolist(), positive.tolist(), strict=True)):
         values = dict(zip(features, (*numbers[row].tolist(), *map(str, names[row].tolist())), strict=True))
-        yield labelled(predicted(spec, row, values, score, "v1"), str(int(label)))
+        yield labelled(predicted(spec, row, values, score, snapshot=None), str(int(label)))
 
 
 def false_incidents(rows: int, seed: int, partitions: int) -> list[Opening]:
     """The incidents that open over a stretch of stationary rows, dealt to the partitions in turn."""
     spec = pipeline()
     monitors = [Monitor(spec, partition) for partition in range(partitions)]
-    learners = [Learner(spec, partition, Silent(), ErrorDetectors(spec)) for partition in range(partitions)]
+    learners = [Learner(spec, partition, Silent(), OutcomeDetectors(spec)) for partition in range(partitions)]
     incidents, offset, opened = Incidents(spec), 0, []
     for row, example in enumerate(stationary_examples(spec, rows, seed)):
         partition, time_ms = row % partitions, example.label_time_ms
