@@ -84,6 +84,13 @@ class Committee:
         """One score per row, in order."""
         return [self.score_one(row) for row in rows]
 
+    def member_scores(self, features: Features) -> dict[str, Score]:
+        """What each member alone says of one row, by name; nothing before anything was learned. Changes nothing."""
+        if not self.learned:
+            return {}
+        outputs = self._usable(self._raw_outputs(self._encoder.encode(features)))
+        return {name: self._score(list(output)) for name, output in zip(self._names, outputs, strict=True)}
+
     def learn_one(self, features: Features, outcome: Outcome, lag: int | None = 0) -> Score:
         """Learn one example and return the score that it had just before (test, then train).
 

@@ -59,6 +59,9 @@ def backtest(
     found_within: Annotated[
         int, typer.Option("--found-within", min=0, help="A drift is found by an incident so many rows after it.")
     ] = FOUND_WITHIN,
+    members: Annotated[
+        bool, typer.Option("--members", help="Also each member of the committee alone (learns the history once more).")
+    ] = False,
     html: Annotated[
         Path | None, typer.Option("--html", help="Write a page with plots and tables here.", metavar="FILE")
     ] = None,
@@ -66,7 +69,7 @@ def backtest(
     """Run the whole pipeline over history and report how it would have done, also with other settings."""
     # The science is heavy: only who needs it waits for it.
     from penstock.cli.compare import comparison, comparison_text, run_variants
-    from penstock.cli.compare_models import compared_models
+    from penstock.cli.compare_models import compared_models, members_alone
     from penstock.cli.html_report import page
     from penstock.cli.report import deliver
 
@@ -91,7 +94,9 @@ def backtest(
     result = dict(base.report)
     compared = comparison(outcomes, found_within)
     compared["models"] = compared_models(base.report)
-    if compare:
+    if members:
+        compared["models"] += members_alone(pipeline, base.history)
+    if compare or members:
         result["comparison"] = compared
     deliver(context, result, report)
     if compare and not context.as_json:
