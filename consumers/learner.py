@@ -7,6 +7,7 @@ from typing import Protocol
 
 from online import snapshot
 from online.committee import Committee
+from online.detectors.fairness import EqualOpportunity
 from online.scoreboard import Scoreboard
 from penstock.errors import StateMismatchError
 from penstock.events import Event, Evidence, Example, Finding, Metrics, ModelRecord, Score
@@ -54,6 +55,7 @@ class Learner:
         self._committee = Committee(pipeline)
         self._generation = 0
         self._scoreboard = Scoreboard(pipeline)
+        self._fairness = EqualOpportunity(pipeline)
         self._counts: dict[str, int] = {}
         self._muted = False
 
@@ -77,8 +79,8 @@ class Learner:
 
     def state(self) -> bytes:
         """Committee, detectors and what was counted since the last metrics record."""
-        board = self._scoreboard.state()
-        return pickles.dumps((self._committee, self._detectors, self._generation, board, self._counts))
+        counted = (self._scoreboard.state(), self._fairness.state(), self._counts)
+        return pickles.dumps((self._committee, self._detectors, self._generation, *counted))
 
     def restore(self, state: bytes) -> None:
         """Take over what ``state()`` returned.
@@ -87,13 +89,14 @@ class Learner:
             ArtifactError: the bytes do not load.
             StateMismatchError: they are the state of another pipeline.
         """
-        committee, detectors, generation, board, counts = pickles.loads(state)
+        committee, detectors, generation, board, fairness, counts = pickles.loads(state)
         if not committee.fits(self._pipeline):
             raise StateMismatchError(
                 f"learner state of another pipeline ({committee.pipeline_name}) than {self._pipeline.name}"
             )
         self._committee, self._detectors, self._generation = committee, detectors, generation
         self._scoreboard.restore(board)
+        self._fairness.restore(fairness)
         self._counts = counts
 
     def _learn(self, example: Example, offset: int) -> list[Output]:
@@ -108,6 +111,8 @@ class Learner:
         self._scoreboard.add(example)
         score = self._committee.learn_one(prediction.features, example.value)
         fired = self._detectors.update(example, score) if champion else []
+        if champion:
+            self._fairness.update(example)
         return [*self._snapshot(offset), *self._report(example, offset, fired)]
 
     def _snapshot(self, offset: int) -> list[Output]:
@@ -127,6 +132,7 @@ class Learner:
         findings = fired
         if look:
             findings = [*fired, *(finding for finding in self._detectors.look() if finding not in fired)]
+            findings += self._fairness.look()
         if findings:
             outputs.append(self._output("evidence", self._evidence(example, findings)))
         if look:

@@ -23,6 +23,9 @@ PIPELINE = Pipeline(
     ),
     id="ID",
     label_delay=Rows(500),
+    # Credit is approved where a default is less likely than 0.3
+    threshold=0.3,
+    favourable="0",
     protected=("SEX", "EDUCATION", "MARRIAGE", "AGE"),
     ignored={"ID": "it is the id"},
 )
