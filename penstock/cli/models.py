@@ -9,9 +9,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from penstock.cli.compose import System, decisions_of
+from penstock.cli.compose import System, decisions_in, decisions_of
 from penstock.cli.context import of, table
-from penstock.cli.installation import installation
+from penstock.cli.installation import installation, log_of
 from penstock.cli.retrain import whoami
 from penstock.errors import DependencyError, UsageError
 from penstock.events import Decision, RollbackCommand, encode
@@ -28,8 +28,9 @@ app = typer.Typer(help="The model versions.", no_args_is_help=True)
 def list_models(ctx: typer.Context) -> None:
     """All versions, oldest first, and which one is the champion."""
     context = of(ctx)
-    with installation(context, context.pipeline()) as system:
-        versions = versions_of(decisions_of(system))
+    pipeline = context.pipeline()
+    with log_of(context, pipeline) as log:
+        versions = versions_of(decisions_in(log, pipeline))
     columns = ["version", "kind", "status", "generation", "trigger", "reason"]
     context.show(versions, table(list(versions), columns))
 
@@ -38,8 +39,9 @@ def list_models(ctx: typer.Context) -> None:
 def show(ctx: typer.Context, version: Annotated[str, typer.Argument(metavar="VERSION")]) -> None:
     """Where a version came from: its trigger, data, candidates, gates and decisions."""
     context = of(ctx)
-    with installation(context, context.pipeline()) as system:
-        decisions = decisions_of(system)
+    pipeline = context.pipeline()
+    with log_of(context, pipeline) as log:
+        decisions = decisions_in(log, pipeline)
     known = [str(entry["version"]) for entry in versions_of(decisions)]
     if version not in known:
         raise UsageError(f"models show: no version {version!r}; there are {', '.join(known)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from kafka import KafkaProducer
@@ -12,6 +13,7 @@ from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 from kafka.structs import TopicPartition as KafkaPartition
 
 from penstock.errors import LogError, LogUnavailableError
+from penstock.log.bounded_calls import within
 from penstock.log.kafka_admin import open_client
 from penstock.log.kafka_config import client_config
 from penstock.log.kafka_errors import is_retriable, log_error
@@ -22,6 +24,9 @@ from penstock.log.port import Message
 BATCH_BYTES = 131_072
 MAX_MESSAGE_BYTES = 1_048_576
 MAX_BLOCK_MS = 10_000
+#: One try of adding offsets, which takes milliseconds where the coordinator is there. After one that does not come
+#: back the next may take twice as long, up to the request time-out: a coordinator may be slow for good.
+FIRST_TRY_S = 3.0
 
 
 class DisplacedError(Exception):
@@ -42,6 +47,7 @@ class TransactionalProducer:
 
     def __init__(self, options: KafkaOptions, transactional_id: str, watchdog: Watchdog) -> None:
         self._options, self._id, self._watchdog = options, transactional_id, watchdog
+        self._try_s = FIRST_TRY_S
         self._producer: KafkaProducer | None = self._open()
 
     def commit(
@@ -54,7 +60,8 @@ class TransactionalProducer:
 
         1. Begin.
         2. Send all; one that the client refuses (too large) ends it here.
-        3. Add the offsets, always with the group's metadata: a bare name would fence nobody.
+        3. Add the offsets, always with the group's metadata: a bare name would fence nobody. The call does not return
+           while the coordinator is away: it is left behind, and the producer with it.
         4. Wait for all acknowledgements and look at each: the client would commit what is left of a batch.
         5. Commit. From here on the outcome is the broker's: a call that does not return is the watchdog's.
 
@@ -74,14 +81,18 @@ class TransactionalProducer:
             # 3.
             if offsets:
                 placed = {where: OffsetAndMetadata(offset, "", -1) for where, offset in offsets.items()}
-                with self._watchdog.guard("send_offsets_to_transaction"):
-                    producer.send_offsets_to_transaction(placed, group)
+                within(self._try_s, partial(producer.send_offsets_to_transaction, placed, group))
+                self._try_s = FIRST_TRY_S
             # 4.
             producer.flush(timeout=self._options.transaction_timeout_ms / 1000)
             for future in futures:
                 future.get(timeout=0)
         except kafka_errors.KafkaError as error:
             raise self._aborted(producer, error) from error
+        except TimeoutError:
+            self._try_s = min(2 * self._try_s, self._options.request_timeout_ms / 1000)
+            silent = kafka_errors.KafkaTimeoutError("no answer to offsets that were added to a transaction")
+            raise self._given_up(producer, silent) from None
         # 5.
         try:
             with self._watchdog.guard("commit_transaction"):

@@ -11,7 +11,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from penstock.errors import FencedError, LogError, PenstockError
-from penstock.log.librdkafka_calls import within
+from penstock.log.bounded_calls import within
 from penstock.log.librdkafka_catalog import Catalog, open_client
 from penstock.log.librdkafka_commits import MemberCommits
 from penstock.log.librdkafka_config import member_config

@@ -12,8 +12,8 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from penstock.errors import FencedError, LogError, LogUnavailableError
+from penstock.log.bounded_calls import within
 from penstock.log.kafka_options import KafkaOptions
-from penstock.log.librdkafka_calls import within
 from penstock.log.librdkafka_catalog import open_client
 from penstock.log.librdkafka_config import transactional_config
 from penstock.log.librdkafka_errors import FENCED, MOVED_ON, Complaints, error_of, log_error, passes, refused

@@ -172,7 +172,7 @@ def test_appends_to_a_broker_that_is_away_are_capped_and_given_up(own_broker: Ca
         broker.kill()
         start = time.monotonic()
         first = thread.submit(log.append, messages("one", 8))
-        time.sleep(0.5)  # it is on its way
+        becomes(lambda: log._appender._in_flight > 0, True)
         asked = time.monotonic()
         with pytest.raises(LogUnavailableError, match=r"not acknowledged yet.* try again later"):
             log.append(messages("one", 8))

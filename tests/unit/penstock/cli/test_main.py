@@ -109,7 +109,7 @@ def test_a_group_of_commands_alone_shows_its_help_and_no_empty_line(group, capsy
     assert "penstock: " not in err
 
 
-@pytest.mark.parametrize("command", [["events", "tail", "decisions"], ["dead-letters", "list"]])
+@pytest.mark.parametrize("command", [["events", "tail", "decisions"], ["dead-letters", "list"], ["models", "list"]])
 def test_what_only_reads_the_log_needs_no_key_of_the_store(command, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PENSTOCK_STORE_URL", "memory://shared")

@@ -1,4 +1,4 @@
-"""Calls into librdkafka that may never come back, whatever time-out they are given."""
+"""Calls of client libraries that may never come back, whatever time-out they are given."""
 
 from __future__ import annotations
 
