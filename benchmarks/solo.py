@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from consumers.learner import Learner
 from online import pool
-from online.detectors.concept import ErrorDetectors
+from online.detectors.outcomes import OutcomeDetectors
 from penstock.models.snapshots import SnapshotPublisher
 from penstock.spec import Pipeline
 
@@ -21,4 +21,4 @@ def solo_learner(pipeline: Pipeline, model: str, publisher: SnapshotPublisher, p
     """
     pool.TIERS["light"] = (MODELS[model],)
     alone = replace(pipeline, tier="light")
-    return Learner(alone, partition, publisher, ErrorDetectors(alone))
+    return Learner(alone, partition, publisher, OutcomeDetectors(alone))

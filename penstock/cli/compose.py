@@ -177,9 +177,9 @@ def _stages(role: str, system: System, models: ModelsTail | None) -> Callable[[i
         return lambda partition: Joiner(pipeline, partition)
     if role == "learner":
         from consumers.learner import Learner
-        from online.detectors.concept import ErrorDetectors
+        from online.detectors.outcomes import OutcomeDetectors
 
-        return lambda partition: Learner(pipeline, partition, system.snapshots(), ErrorDetectors(pipeline))
+        return lambda partition: Learner(pipeline, partition, system.snapshots(), OutcomeDetectors(pipeline))
     if role == "monitor":
         from consumers.monitor import Monitor
 

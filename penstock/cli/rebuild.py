@@ -152,9 +152,9 @@ def _fold(system: System, partition: int, record: ModelRecord, stop: int) -> _Fo
 
 def _folded(system: System, partition: int, base: str, start: int, stop: int, state: bytes | None = None) -> _Fold:
     from consumers.learner import Learner
-    from online.detectors.concept import ErrorDetectors
+    from online.detectors.outcomes import OutcomeDetectors
 
-    learner = Learner(system.pipeline, partition, system.snapshots(), ErrorDetectors(system.pipeline))
+    learner = Learner(system.pipeline, partition, system.snapshots(), OutcomeDetectors(system.pipeline))
     if state is not None:
         learner.restore(state)
     records = read_range(system.log, TopicPartition(TOPIC, partition), start, stop)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from consumers.incidents import Incidents
 from consumers.learner import Learner
 from consumers.monitor import Monitor
-from online.detectors.concept import ErrorDetectors
+from online.detectors.outcomes import OutcomeDetectors
 from penstock.contract import decoder_for
 from penstock.events import encode
 from penstock.models.artifact import Signer, signing_key
@@ -67,7 +67,7 @@ def fold_differences(pipeline: Pipeline, recorded: Recorded, data_dir: Path) -> 
 def fresh(name: str, pipeline: Pipeline, partition: int) -> Stage:
     """A stage that has seen nothing."""
     if name == "learner":
-        return Learner(pipeline, partition, NoSnapshots(), ErrorDetectors(pipeline))
+        return Learner(pipeline, partition, NoSnapshots(), OutcomeDetectors(pipeline))
     return Monitor(pipeline, partition) if name == "monitor" else Incidents(pipeline)
 
 
