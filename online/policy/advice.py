@@ -30,6 +30,9 @@ REFERENCES: Final[dict[DriftKind, str]] = {
     "fairness": "the limit",
 }
 
+#: Said by an incident that closes because its stage began to look at a higher generation.
+STARTED_AFRESH = "Closed by a promotion: its references started afresh, which does not say that the change is over."
+
 #: Features or versions that a line names.
 NAMED = 5
 
@@ -71,7 +74,7 @@ def _of(cause: Cause) -> str:
     means = ""
     if cause.reference_mean is not None and cause.current_mean is not None:
         means = f", mean {cause.reference_mean:.4g} → {cause.current_mean:.4g}"
-    measures = "".join(f", {name} {value:.3g}" for name, value in cause.measures.items())
+    measures = "".join(f", {name} {value:.3g}" for name, value in cause.measures.items() if not name.startswith("n:"))
     return f"{what}: effect {cause.effect:.3f}{means}{measures}, p {cause.p_value:.2g}"
 
 

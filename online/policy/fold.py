@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgspec
 
-from online.policy.advice import reference_of
+from online.policy.advice import ADVICE, STARTED_AFRESH, reference_of
 from online.policy.health import drift_score, health, is_served
 from online.policy.incident import Incident, Status, head_of
 from online.policy.merging import Held, NewestEvidence, Signal, SignalKey, is_look
@@ -71,9 +71,8 @@ class IncidentPolicy:
             self._renew(stage, evidence.generation)
         signals = self._newest.signals(stage, self._patience(stage), evidence)
         events = self._open_new(evidence, offset, signals)
-        counts = renewed or is_look(evidence)
         for held in [held for held in self._open if held.stage == stage]:
-            events += self._follow(held, evidence, signals, counts)
+            events += self._follow(held, evidence, signals, renewed)
         return events
 
     def _change(self, changes: DriftThresholds) -> None:
@@ -147,7 +146,7 @@ class IncidentPolicy:
         held.measure(members)
         held.level = self._level_of(held, members)
         self._open.append(held)
-        return self._event(held, "opened", evidence)
+        return self._event(held, "opened", evidence, ADVICE[kind])
 
     def _since(self, members: dict[SignalKey, Signal]) -> int | None:
         """When the change began: the earliest date of its signals.
@@ -163,7 +162,7 @@ class IncidentPolicy:
         return next((date for date in young if date is not None), None)
 
     def _follow(
-        self, held: Incident, evidence: Evidence, signals: dict[SignalKey, Signal], counts: bool
+        self, held: Incident, evidence: Evidence, signals: dict[SignalKey, Signal], renewed: bool
     ) -> list[Drift]:
         if self._is_young(held):
             held.settled_ms = max(held.settled_ms, evidence.event_time_ms)
@@ -173,23 +172,24 @@ class IncidentPolicy:
         if held.level == "warning" and self._level_of(held, moving) == "critical":
             held.level = "critical"
             held.head = head_of(moving.values())
-            events.append(self._event(held, "escalated", evidence))
+            events.append(self._event(held, "escalated", evidence, ADVICE[held.kind]))
+        counts = renewed or is_look(evidence)
         quiet = {key: 0 if key in moving else looks + counts for key, looks in held.quiet.items()}
         held.quiet = {key: looks for key, looks in quiet.items() if looks < self._patience(held.stage)}
         if not held.quiet:
-            events.append(self._close(held, evidence))
+            events.append(self._close(held, evidence, STARTED_AFRESH if renewed else ""))
         return events
 
     def _level_of(self, held: Incident, moving: dict[SignalKey, Signal]) -> Level:
         return self._thresholds.level(held.performance_drop, held.distance, moving.values())
 
-    def _close(self, held: Incident, evidence: Evidence) -> Drift:
+    def _close(self, held: Incident, evidence: Evidence, advice: str = "") -> Drift:
         self._open = [other for other in self._open if other.id != held.id]
-        return self._event(held, "closed", evidence)
+        return self._event(held, "closed", evidence, advice)
 
-    def _event(self, held: Incident, status: Status, evidence: Evidence) -> Drift:
+    def _event(self, held: Incident, status: Status, evidence: Evidence, advice: str) -> Drift:
         score, condition = self.condition()
-        return held.event(status, evidence, self._newest.seen(held.stage), score, condition)
+        return held.event(status, evidence, self._newest.seen(held.stage), score, condition, advice)
 
     def condition(self) -> tuple[float, float]:
         """Drift score and health now, over the newest evidence of both stages, in [0, 1]."""

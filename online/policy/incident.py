@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from online.policy.advice import ADVICE
 from online.policy.health import is_served
 from online.policy.merging import Signal, SignalKey
 from online.policy.thresholds import DISTANCES
@@ -67,8 +66,10 @@ class Incident(msgspec.Struct):
         """The greatest distance between two distributions that it ever had."""
         return max((cause.effect for key, cause in self.causes.items() if key.kind in DISTANCES), default=0.0)
 
-    def event(self, status: Status, evidence: Evidence, seen: int, drift_score: float, health: float) -> Drift:
-        """What goes out at ``evidence``. A closing event has no histograms and no advice."""
+    def event(
+        self, status: Status, evidence: Evidence, seen: int, drift_score: float, health: float, advice: str
+    ) -> Drift:
+        """What goes out at ``evidence``. A closing event has no histograms."""
         closed = status == "closed"
         causes = self._ranked()[:MOST_CAUSES]
         return Drift(
@@ -90,7 +91,7 @@ class Incident(msgspec.Struct):
             since_event_time_ms=self.since,
             features=self.features,
             histogram=None if closed else self.head.histogram,
-            advice="" if closed else ADVICE[self.kind],
+            advice=advice,
             health=health,
             reference=self.reference,
             causes=[msgspec.structs.replace(cause, histogram=None) for cause in causes] if closed else causes,

@@ -6,7 +6,7 @@ from typing import get_args
 
 from online.policy.advice import ADVICE, detail, moment, reference_of, title
 from penstock.events import LATEST_MS, DriftKind
-from tests.unit.online.policy.feed import Feed, adwin, ks
+from tests.unit.online.policy.feed import Feed, adwin, finding, ks
 
 
 def test_every_kind_has_its_advice() -> None:
@@ -30,6 +30,12 @@ def test_a_rise_of_the_error_names_the_version_and_the_drop() -> None:
     assert "against the error before the change. Served performance down by 0.060. Health 0.76 (warning)." in detail(
         drift
     )
+
+
+def test_counts_of_groups_are_for_machines() -> None:
+    unfair = finding("fairness", 0.1, feature="sex", measures={"n:f": 500.0, "rate:f": 0.5})
+    (drift,) = Feed()(unfair)
+    assert "fairness_test of sex: effect 0.100, rate:f 0.5, p 1e-09; against the limit" in detail(drift)
 
 
 def test_many_features_are_counted_not_listed() -> None:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from online.policy.advice import ADVICE
+from online.policy.advice import ADVICE, STARTED_AFRESH
 from online.policy.fold import IncidentPolicy
 from penstock.events import DriftKind, Finding, Histogram
 from penstock.spec import DriftPolicy
@@ -286,7 +286,9 @@ def test_a_higher_generation_closes_its_own_stages_incidents_only() -> None:
     feed = Feed()
     feed(ks("x0", 0.2))
     feed(adwin("champion", 0.2), stage="learner")
-    assert summary(feed(generation=1)) == [("closed", "covariate", "warning")]
+    (closed,) = feed(generation=1)
+    assert summary([closed]) == [("closed", "covariate", "warning")]
+    assert closed.advice == STARTED_AFRESH
     assert summary(feed(generation=1, stage="learner")) == [("closed", "concept", "critical")]
 
 
