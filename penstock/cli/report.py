@@ -17,6 +17,7 @@ from online.scoring import decide
 from penstock.cli import report_file
 from penstock.cli.context import Context
 from penstock.cli.evaluation import History, Scored, last_known_labels
+from penstock.cli.quality import quality
 from penstock.events import Decision, Drift, ModelRecord, Outcome, Score
 from penstock.spec import Pipeline
 from producers.drifts import TrueDrift
@@ -24,7 +25,17 @@ from producers.drifts import TrueDrift
 #: Labelled rows after a promotion over which it is judged.
 PROMOTION_ROWS = 2000
 
-CLASSIFICATION = ("accuracy", "balanced_accuracy", "kappa", "f1", "roc_auc", "log_loss", "brier")
+CLASSIFICATION = (
+    "accuracy",
+    "balanced_accuracy",
+    "kappa",
+    "kappa_temporal",
+    "f1",
+    "roc_auc",
+    "log_loss",
+    "brier",
+    "calibration_error",
+)
 REGRESSION = ("mae", "rmse", "r2")
 
 
@@ -45,6 +56,7 @@ def build_report(
         "dead_letters": history.dead_letters,
         **_served(pipeline, history),
         **_baselines(pipeline, history),
+        **quality(pipeline, history),
         "events_per_second": round(rows / elapsed_s, 1) if elapsed_s > 0 else None,
         "peak_rss_mb": peak_rss_mb,
         "true_drifts": None if true_drifts is None else [drift._asdict() for drift in true_drifts],
@@ -72,14 +84,17 @@ def evaluate(pipeline: Pipeline, pairs: Sequence[tuple[Score, Outcome]]) -> dict
     codes = metrics.code_of(pipeline, outcomes)
     decided = metrics.code_of(pipeline, [decide(pipeline, score) for score in scores])
     probabilities = metrics.probabilities_of(pipeline, scores)
+    accuracy = metrics.accuracy(codes, decided)
     return {
-        "accuracy": metrics.accuracy(codes, decided),
+        "accuracy": accuracy,
         "balanced_accuracy": metrics.balanced_accuracy(codes, decided, classes),
         "kappa": metrics.kappa(codes, decided, classes),
+        "kappa_temporal": metrics.kappa_temporal(accuracy, metrics.accuracy(codes[:-1], codes[1:])),
         "f1": metrics.f1(codes, decided, classes),
         "roc_auc": metrics.roc_auc(codes, probabilities),
         "log_loss": metrics.log_loss(codes, probabilities),
         "brier": metrics.brier(codes, probabilities),
+        "calibration_error": metrics.calibration_error(codes, probabilities),
     }
 
 
@@ -93,13 +108,18 @@ def _baselines(pipeline: Pipeline, history: History) -> dict[str, float | None]:
     outcomes = [item.example.value for item in history.scored]
     known = last_known_labels(history)
     empty: dict[str, float | None] = dict.fromkeys(
-        ("baseline_accuracy", "baseline_accuracy_delayed", "majority_accuracy", "baseline_mae")
+        ("baseline_accuracy", "baseline_accuracy_delayed", "majority_accuracy", "baseline_mae", "baseline_rmse")
     )
     if len(outcomes) < 2:
         return empty
     if pipeline.task == "regression":
         values = np.asarray(outcomes, dtype=float)
-        return {**empty, "baseline_mae": float(np.abs(np.diff(values)).mean())}
+        steps = np.diff(values)
+        return {
+            **empty,
+            "baseline_mae": float(np.abs(steps).mean()),
+            "baseline_rmse": float(np.sqrt((steps * steps).mean())),
+        }
     same = [before == after for before, after in pairwise(outcomes)]
     pairs = [(guess, outcome) for guess, outcome in zip(known, outcomes, strict=True) if guess is not None]
     counts = {name: outcomes.count(name) for name in dict.fromkeys(outcomes)}

@@ -57,6 +57,8 @@ def test_an_empty_log_gives_every_key_and_no_number():
     assert all(report[name] is None for name in (*CLASSIFICATION, *REGRESSION, "baseline_accuracy", "baseline_mae"))
     assert report["drift"] == report["alarms"] == report["retrainings"] == report["promotions"] == []
     assert "no labelled rows" in summary(report)
+    assert set(report["confidence_intervals"].values()) == set(report["fading"].values()) == {None}
+    assert report["segments"] is report["fairness"] is None
 
 
 def test_served_scores_and_baselines():
@@ -68,6 +70,12 @@ def test_served_scores_and_baselines():
     assert report["baseline_accuracy"] == pytest.approx(2 / 3)
     assert report["majority_accuracy"] == 0.5
     assert report["brier"] == pytest.approx((0.01 + 0.04 + 0.09 + 0.36) / 4)
+    assert report["kappa_temporal"] == pytest.approx((0.75 - 2 / 3) / (1 / 3))
+    assert report["calibration_error"] == pytest.approx((0.1 + 0.2 + 0.3 + 0.6) / 4)
+    low, high = report["confidence_intervals"]["accuracy"]
+    assert low < 0.75 < high
+    assert report["confidence_intervals"]["mae"] is None
+    assert report["fading"]["accuracy"] == 0.75
     assert report["roc_auc"] == 1.0
     assert report["mae"] is None
     assert report["events_per_second"] == 2.0
