@@ -36,11 +36,11 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
-def log_of(context: Context, pipeline: Pipeline) -> Iterator[Log]:
+def log_of(context: Context, pipeline: Pipeline, *, provided: bool = False) -> Iterator[Log]:
     """Open the log of ``pipeline``, with its topics; closed at the end. Enough for commands that only read it.
 
     The embedded log gets its topics here. On Kafka they are checked only: how a cluster's topics are made is not for
-    a role to decide.
+    a role to decide. ``provided``: somebody has seen to that; then opening waits for no cluster.
 
     Raises:
         UsageError: a setting does not fit.
@@ -51,14 +51,17 @@ def log_of(context: Context, pipeline: Pipeline) -> Iterator[Log]:
     options = kafka_options(context.settings, pipeline.name)
     log = open_log(context.settings.log, context.data_dir, pipeline.name, SystemClock(), options)
     try:
-        _provide_topics(log, pipeline, options)
+        if not provided:
+            _provide_topics(log, pipeline, options)
         yield log
     finally:
         log.close()
 
 
 @contextmanager
-def installation(context: Context, pipeline: Pipeline, telemetry: Telemetry | None = None) -> Iterator[System]:
+def installation(
+    context: Context, pipeline: Pipeline, telemetry: Telemetry | None = None, *, provided: bool = False
+) -> Iterator[System]:
     """Open the log and stores of ``pipeline``; closed at the end. ``telemetry``: whose metrics count (None: its own).
 
     Raises:
@@ -67,7 +70,7 @@ def installation(context: Context, pipeline: Pipeline, telemetry: Telemetry | No
     clock = SystemClock()
     make_folder(context.data_dir)
     store = open_store(context.settings, pipeline)
-    with log_of(context, pipeline) as log:
+    with log_of(context, pipeline, provided=provided) as log:
         yield System(
             pipeline,
             log,

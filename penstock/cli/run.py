@@ -75,10 +75,13 @@ def run(
         telemetry = Telemetry()
         if stream and settings.probe_port is not None and not follow_parent:  # siblings would share the port
             held.enter_context(probes(settings.host, settings.probe_port, pulse, telemetry))
-        # A child that is started again while the log is away waits as long as it would have waited had it lived.
-        # Without a parent it ends at once: whoever started it hears what is wrong.
+        # A child that is started again while the log is away waits as long as it would have waited had it lived; its
+        # parent has seen to the topics. Without a parent it ends at once: whoever started it hears what is wrong.
         opening = patience if follow_parent else replace(patience, deadline_s=0.0)
-        system = opening.call("open", lambda: held.enter_context(installation(context, pipeline, telemetry)))
+        system = opening.call(
+            "open",
+            lambda: held.enter_context(installation(context, pipeline, telemetry, provided=follow_parent)),
+        )
         members = held.enter_context(member_names(context.data_dir, pipeline.name, stream, settings.instance))
         run_roles(context, system, roles, members, options, stop, patience)
 

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import time
+import urllib.error
+import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from penstock.log.librdkafka import LibrdkafkaLog
 from penstock.log.port import TopicPartition
 from penstock.models.artifact import Signer
 from penstock.runtime.checkpoint import DirectoryCheckpoints
+from tests.broker.java import JavaBroker, free_port
 from tests.system.labelled import labelled, spec
 from tests.system.processes import penstock, start, wait_for
 
@@ -115,3 +118,42 @@ def test_partitions_move_with_their_state_from_machine_to_machine(cluster: Clust
     assert there.wait(30) == 0, cluster.output("there")
     for partition, end in ends.items():
         assert cluster.checkpoints(partition)[0] == end
+
+
+def ready(port: int) -> tuple[int, str]:
+    """Status and body of serving's readiness; 0 where nothing answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError as error:
+        return 0, str(error)
+
+
+def test_serving_that_is_started_again_in_an_outage_says_so_and_waits(
+    own_broker: Callable[[], JavaBroker], tmp_path: Path
+) -> None:
+    broker, port = own_broker(), free_port()
+    cluster = Cluster(tmp_path, broker.bootstrap, 2)
+    try:
+        made = penstock(*cluster.arguments("here"), "topics", "create", cwd=tmp_path)
+        assert made.returncode == 0, made.stderr
+        broker.kill()
+        command = (*cluster.arguments("here"), "run", "serving")
+        by_hand = penstock(*command, cwd=tmp_path, PENSTOCK_PORT=str(port))
+        assert by_hand.returncode == 3, by_hand.stderr
+        assert by_hand.stderr.count("\n") == 1, by_hand.stderr
+        output = tmp_path / "serving.txt"
+        child = start(*command, "--follow-parent", cwd=tmp_path, output=output, PENSTOCK_PORT=str(port))
+        cluster.processes.append(child)
+        wait_for(lambda: ready(port)[0] == 503, "an answer that says no", 60, child)
+        wait_for(lambda: "is the broker up?" in ready(port)[1], "the reason", 60, child)
+        assert not (tmp_path / "here" / "serving.url").exists()
+        broker.start()
+        wait_for(lambda: ready(port)[0] == 200, "readiness", 60, child)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(20) == 0, output.read_text()
+        assert "Traceback" not in output.read_text()
+    finally:
+        cluster.close()
