@@ -15,8 +15,8 @@ from online.detectors.windows import FloatArray, IntArray
 BLOCK = 10
 #: The newest examples in which a change is looked for; the older ones are only what it is compared with.
 NEWEST = 2000
-#: Blocks of 50 errors for the dispersion of means, and how many of them are enough to estimate it.
-_BATCH, _LEAST_BATCHES = 5, 8
+#: Errors per batch for the dispersion of means, and how many batches are enough to estimate it.
+BATCH, LEAST_BATCHES = 50, 8
 
 
 class Sample(NamedTuple):
@@ -34,6 +34,19 @@ def rise_p_value(before: Sample, after: Sample) -> float:
     if spread == 0.0:
         return 0.0 if rise > 0.0 else 1.0
     return float(ndtr(-rise / spread))
+
+
+def batch_dispersion(errors: FloatArray) -> float:
+    """How much more the means of 50 successive errors vary than independent errors' would, at least 1.
+
+    The method of batch means (Law & Kelton, Simulation Modeling and Analysis); 1 where there are fewer than 8 of them.
+    """
+    count = len(errors) // BATCH
+    alone = float(errors.var()) if len(errors) else 0.0
+    if count < LEAST_BATCHES or alone <= 0.0:
+        return 1.0
+    means = errors[len(errors) - count * BATCH :].reshape(count, BATCH).mean(axis=1)
+    return max(1.0, float(means.var(ddof=1)) * BATCH / alone)
 
 
 class ErrorHistory:
@@ -116,17 +129,15 @@ class ErrorHistory:
         return int(starts[np.argmax(excess**2 / (starts * (blocks - starts)))])
 
     def dispersion(self, end: int) -> float | None:
-        """How much more the means of 50 errors before block ``end`` vary than independent errors' would, at least 1.
-
-        None where there are fewer than 8 of them.
-        """
-        count = end // _BATCH
-        if count < _LEAST_BATCHES:
+        """`batch_dispersion` of the errors before block ``end``; None where there are fewer than 8 means."""
+        size = BATCH // BLOCK
+        count = end // size
+        if count < LEAST_BATCHES:
             return None
-        edges = self._first + end - _BATCH * np.arange(count + 1)
+        edges = self._first + end - size * np.arange(count + 1)
         batches = self._sums[edges[:-1]] - self._sums[edges[1:]]
         alone = self.sample(0, end).variance
-        return max(1.0, float(batches.var(ddof=1)) / (_BATCH * BLOCK * alone)) if alone > 0.0 else 1.0
+        return max(1.0, float(batches.var(ddof=1)) / (BATCH * alone)) if alone > 0.0 else 1.0
 
     def forget_before(self, block: int) -> None:
         """Go on with the errors from ``block`` on."""

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from online.detectors.errors import Losses, unit_of
-from online.detectors.history import Sample, rise_p_value
+from online.detectors.history import Sample, batch_dispersion, rise_p_value
 from online.detectors.labelled import LabelledWindows, lasting_level
 from online.detectors.windows import FloatArray
 from penstock.events import Example, Finding, Score
@@ -23,8 +23,9 @@ class PerformanceDecay:
     The metric is accuracy, of a regression the mean absolute error, over the newest ``drift.window`` labelled examples;
     its reference the first ``drift.reference`` of the generation, or a later window in which it was significantly
     better. ``effect`` is the drop of the accuracy, or the relative rise of the MAE (at most 1), ``p_value`` Welch's
-    one-sided test of the two samples of errors, ``reference_mean`` and ``current_mean`` the metric itself. A decay
-    that has lasted 2 × window examples is the new normal. Pickles as a whole.
+    one-sided test of the two samples of errors, their variances times the reference's `batch_dispersion` (errors come
+    in clusters), ``reference_mean`` and ``current_mean`` the metric itself. A decay that has lasted 2 × window examples
+    is the new normal. Pickles as a whole.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -58,7 +59,9 @@ class PerformanceDecay:
         windows = self._windows
         unit = min(GREATEST * unit_of(windows.reference), sys.float_info.max) if self._regression else 1.0
         reference, current = _sample(windows.reference, unit), _sample(windows.current, unit)
-        p_value, effect = rise_p_value(reference, current), self._effect(reference, current)
+        dispersion = batch_dispersion(np.minimum(windows.reference, unit) / unit)
+        before, after = (sample._replace(variance=sample.variance * dispersion) for sample in (reference, current))
+        p_value, effect = rise_p_value(before, after), self._effect(reference, current)
         self._newest = Finding(
             detector="mae" if self._regression else "accuracy",
             kind="performance",
@@ -72,7 +75,7 @@ class PerformanceDecay:
             current_mean=self._metric(current, unit),
         )
         windows.age(p_value <= self._level and effect >= self._floor)
-        if rise_p_value(current, reference) <= self._level:
+        if rise_p_value(after, before) <= self._level:
             windows.adopt()
 
     def _effect(self, reference: Sample, current: Sample) -> float:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from online.detectors.history import BLOCK, ErrorHistory, Sample, rise_p_value
+from online.detectors.history import BLOCK, ErrorHistory, Sample, batch_dispersion, rise_p_value
 from penstock.models import pickles
 
 ERRORS = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=400)
@@ -78,6 +78,16 @@ def test_independent_errors_have_a_dispersion_of_one_and_runs_have_more() -> Non
     assert (runs.dispersion(900) or 0.0) > 10.0
     assert filled([0.0] * 800, 1000).dispersion(60) == 1.0
     assert alone.dispersion(39) is None
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=400, max_size=600))
+def test_both_forms_of_the_dispersion_agree(errors: list[float]) -> None:
+    errors = errors[: len(errors) // BLOCK * BLOCK]
+    history = filled(errors, 1000)
+    if np.var(errors) > 1e-6:
+        assert history.dispersion(history.blocks) == pytest.approx(batch_dispersion(np.array(errors)), rel=1e-6)
+    assert batch_dispersion(np.array(errors[:399])) == 1.0
+    assert batch_dispersion(np.empty(0)) == 1.0
 
 
 def test_p_values_of_samples_that_do_not_vary() -> None:

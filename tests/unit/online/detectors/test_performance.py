@@ -77,6 +77,13 @@ def test_a_level_performance_is_no_decay(rate: float) -> None:
     assert min(finding.p_value for finding in found) > lasting_level(BINARY)
 
 
+def test_clusters_of_errors_are_no_decay() -> None:
+    draw, rates = random.Random(1), []
+    while len(rates) < 12_000:
+        rates += [draw.choice((0.02, 0.1, 0.4))] * draw.randrange(20, 90)
+    assert min(finding.p_value for finding in run(PerformanceDecay(BINARY), rates)) > lasting_level(BINARY)
+
+
 def test_a_better_performance_becomes_the_reference() -> None:
     found = run(PerformanceDecay(BINARY), [0.5] * 500 + [0.1] * 1000 + [0.35] * 500)
     assert found[-6].reference_mean == pytest.approx(0.9, abs=0.05)
