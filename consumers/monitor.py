@@ -61,9 +61,9 @@ class Monitor:
             ChiSquare(pipeline),
             SchemaShares(pipeline),
             ServedScores(pipeline),
-            DomainClassifier(pipeline),
             DemographicParity(pipeline),
         )
+        self._population = DomainClassifier(pipeline)
         self._seen = 0
         self._repeats = 0
         self._generation = 0
@@ -118,20 +118,28 @@ class Monitor:
         if self._mode != "promotion":
             return
         self._times, self._rows, self._decisions = [], [], []
-        for detector in self._detectors:
+        for detector in self._all():
             detector.reset()
+
+    def _all(self) -> tuple[Detector, ...]:
+        return (*self._detectors, self._population)
 
     def _turn(self) -> None:
         """A window has come since the references were full, or since they last were exchanged."""
         self._until_turn -= len(self._rows)
         if self._mode == "sliding" and self._until_turn <= 0:
             self._until_turn = self._window
-            for detector in self._detectors:
+            for detector in self._all():
                 detector.turn()
 
     def _look(self, offset: int, prediction: Prediction) -> list[Output]:
         batch = Batch(self._times, self._rows, self._served, self._decisions)
         findings: list[Finding] = [finding for detector in self._detectors for finding in detector.update(batch)]
+        moved = any(
+            found.kind in {"covariate", "schema"} and found.since_event_time_ms is not None for found in findings
+        )  # only what is significant is dated
+        self._population.explain(moved, len(batch.rows))
+        findings += self._population.update(batch)
         evidence = Evidence(
             stage="monitor",
             partition=self._partition,
@@ -179,7 +187,7 @@ class Monitor:
                 self._decisions,
                 self._looked_ms,
                 self._until_turn,
-                [detector.state() for detector in self._detectors],
+                [detector.state() for detector in self._all()],
             )
         )
 
@@ -192,5 +200,5 @@ class Monitor:
         self._served, self._looked_ms, self._until_turn = held.served, held.looked_ms, held.until_turn
         self._decisions = held.decisions
         self._rows = [dict(zip(self._names, row, strict=True)) for row in held.rows]
-        for detector, held_state in zip(self._detectors, held.detectors, strict=True):
+        for detector, held_state in zip(self._all(), held.detectors, strict=True):
             detector.restore(held_state)

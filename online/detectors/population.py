@@ -51,6 +51,7 @@ class _State(msgspec.Struct, array_like=True):
     window: tuple[Packed, Packed]
     times: Packed
     since: int
+    explained: int
     ages: tuple[Packed, Packed]
 
 
@@ -64,6 +65,10 @@ class DomainClassifier:
     one-sided Mann-Whitney p-values (normal approximation without the ties' correction, which errs on the safe side;
     twice, since there are two). Lopez-Paz & Oquab, ICLR 2017. Looked at once per half window of new records: a test
     costs as much as some hundred records.
+
+    What single features do shows here as well, and their mixture in the current window looks like a correlation. So
+    after `explain` was told that one moved, ``p_value`` is 1 for a window of records (the effect is reported, no
+    incident can open), and the reference is the window then current (but for a fixed one).
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -85,7 +90,7 @@ class DomainClassifier:
         self._values = SlidingColumns(shape[0], self._window, np.float64)
         self._codes = SlidingColumns(shape[1], self._window, np.int64)
         self._times = SlidingColumns(1, self._window, np.int64)
-        self._filled = self._since = 0
+        self._filled = self._since = self._explained = 0
         self._ages = AlarmAges(1, self._window, self._mode)
 
     def turn(self) -> None:
@@ -96,6 +101,15 @@ class DomainClassifier:
         for series in (self._values, self._codes, self._times):
             series.clear()
         self._since = 0
+
+    def explain(self, moved: bool, records: int) -> None:
+        """Whether a single feature moved at the look that `update` will be asked for, ``records`` after the last."""
+        if moved:
+            self._explained = self._window + self._stride
+        elif self._explained:
+            self._explained = max(0, self._explained - records)
+            if not self._explained and self._mode != "fixed" and len(self._times) == self._window:
+                self._renew()
 
     def update(self, batch: Batch) -> list[Finding]:
         """Take ``batch``; a finding where both windows are full and half a window has come since the last."""
@@ -116,6 +130,8 @@ class DomainClassifier:
             return []
         records, self._since = self._since, 0
         found = self._look()
+        if self._explained:
+            found = msgspec.structs.replace(found, p_value=1.0)
         significant = found.p_value <= self._level and found.effect >= self._floor
         if len(self._ages.update(np.array([significant]), records)):
             self._renew()
@@ -168,6 +184,7 @@ class DomainClassifier:
                 (pack(self._values.view), pack(self._codes.view)),
                 pack(self._times.view),
                 self._since,
+                self._explained,
                 self._ages.pack(),
             )
         )
@@ -181,7 +198,7 @@ class DomainClassifier:
         self._values.push(unpack_floats(held.window[0]))
         self._codes.push(unpack_integers(held.window[1]))
         self._times.push(unpack_integers(held.times))
-        self._filled, self._since = held.filled, held.since
+        self._filled, self._since, self._explained = held.filled, held.since, held.explained
         self._ages.unpack(held.ages)
 
 

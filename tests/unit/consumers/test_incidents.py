@@ -150,4 +150,4 @@ def test_taiwan_credit_is_stationary_until_15000_and_drifts_after() -> None:
                 opened += [drift for drift in drifts(found) if drift.status == "opened"]
     assert 15_000 < opened[0].event_time_ms < 16_500
     assert opened[0].kind == "covariate"
-    assert {drift.kind for drift in opened} == {"covariate", "population"}
+    assert {drift.kind for drift in opened} == {"covariate"}

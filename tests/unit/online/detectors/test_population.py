@@ -110,6 +110,19 @@ def test_what_lasts_is_the_new_normal_but_for_a_fixed_reference() -> None:
     assert fixed[-1].p_value < 1e-6
 
 
+def test_what_a_single_feature_explains_opens_nothing_and_becomes_the_reference() -> None:
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=(3000, 4))
+    values[1200:, 0] += 2.0
+    detector, found = DomainClassifier(pipeline(window=400, reference=400)), []
+    for i in range(0, 3000, 100):
+        detector.explain(1300 <= i < 2000, 100)
+        found += detector.update(Batch(range(i, i + 100), numbers(values[i : i + 100])))
+    assert max(finding.effect for finding in found) > 0.7, "it is reported"
+    assert min(finding.p_value for finding in found) > 0.001, "and opens nothing, then or later"
+    assert found[-1].effect < 0.2
+
+
 def test_state_and_restore_anywhere() -> None:
     rng = np.random.default_rng(3)
     spec = pipeline(4, window=300, reference=300)
