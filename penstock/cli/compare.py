@@ -62,12 +62,14 @@ def run_variants(variants: Sequence[Variant], ticks: Ticks, drifts: Drifts) -> I
         started = time.perf_counter()
         method: Method = "refold"
         history = _refolded(runs, variant.pipeline)
+        elapsed_s = time.perf_counter() - started
         if history is None:
             method = "run"
             log = run_virtual(variant.pipeline, ticks(), lambda _: None).system.log
+            elapsed_s = time.perf_counter() - started
             history = read_history(log, variant.pipeline)
-            runs.append(_Run(recorded_evidence(log, variant.pipeline), history))
-        elapsed_s = time.perf_counter() - started
+            if variant is not variants[-1]:
+                runs.append(_Run(recorded_evidence(log, variant.pipeline), history))
         known = drifts(len(history.rows.appended_ms))
         report = build_report(variant.pipeline, history, known, elapsed_s, own_peak_mb())
         yield Outcome(variant, method, history, report, elapsed_s)

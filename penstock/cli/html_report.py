@@ -12,6 +12,11 @@ from penstock.cli.evaluation import History
 from penstock.cli.html_chart import Drift, Lane, Mark, run_chart, sample
 from penstock.spec import Pipeline
 
+KINDS = (
+    "served, online, batch: scores made at request time, each on the rows where the model scored. baseline: a guess "
+    "without a model. committee, member: tested on each label as it came and then trained on it, "
+    "so without the delay of labels."
+)
 VARIANTS = {
     "name": "variant",
     "method": "how",
@@ -71,6 +76,7 @@ def page(pipeline: Pipeline, history: History, report: Mapping[str, Any], compar
         f"<p>{escape(_explained(compared, report))}</p>",
         _table("Variants of the pipeline over the same rows", VARIANTS, [_variant(entry) for entry in variants]),
         "<h2>Models</h2>",
+        f"<p>{escape(KINDS)}</p>",
         _table("Models on the same stream", MODELS, compared["models"]),
         "<h2>Incidents of the pipeline as declared</h2>",
         _table("Incidents", INCIDENTS, report["drift"]),
