@@ -5,7 +5,8 @@ equal the functions of `online.metrics` on the same examples, but for rounding. 
 80 bins: pairs within a bin count half, so it is off by at most half the share of (positive, negative) pairs that
 share a bin, which `roc_auc_bound` computes; on real scores the error is far below that.
 
-What is not defined (no examples, one class only, a constant target) is None; nothing is ever NaN or infinite.
+What is not defined (no examples, one class only, a constant target, counts that an older record does not have) is
+None; nothing is ever NaN or infinite.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def measures(pipeline: Pipeline, block: Sums) -> dict[str, float | None]:
         "brier": _ratio(block.brier, block.n),
         "calibration_error": _calibration_error(block),
         "no_change_accuracy": no_change,
-        "majority_accuracy": _ratio(max((h for h, _, _ in block.class_counts.values()), default=0.0), block.n),
+        "majority_accuracy": _majority(block),
     }
 
 
@@ -91,20 +92,25 @@ def _beyond(accuracy: float | None, baseline: float | None) -> float | None:
     return (accuracy - baseline) / (1.0 - baseline)
 
 
+def _majority(block: Sums) -> float | None:
+    most = max((happened for happened, _, _ in block.class_counts.values()), default=0.0)
+    return _ratio(most, block.n) if most > 0 else None
+
+
 def _balanced_accuracy(block: Sums) -> float | None:
     recalls = [both / happened for happened, _, both in block.class_counts.values() if happened > 0]
     return sum(recalls) / len(recalls) if recalls else None
 
 
 def _kappa(block: Sums) -> float | None:
-    if not block.n > 0:
+    if not block.class_counts:
         return None
     expected = sum(happened * decided for happened, decided, _ in block.class_counts.values()) / (block.n * block.n)
     return _beyond(block.correct / block.n, expected)
 
 
 def _f1(pipeline: Pipeline, block: Sums) -> float | None:
-    if not block.n > 0:
+    if not block.class_counts:
         return None
     if pipeline.task == "binary":
         happened, decided, both = block.class_counts.get(pipeline.positive, (0.0, 0.0, 0.0))
@@ -118,7 +124,7 @@ def _calibration_error(block: Sums) -> float | None:
 
     Binary: the positive class's share and its mean probability; multiclass: accuracy and mean top probability.
     """
-    if not block.n > 0:
+    if not block.confidence_bins:
         return None
     gaps = [0.0] * 10
     for index, (_, hits, confidence) in block.confidence_bins.items():

@@ -64,7 +64,7 @@ class Overview:
         }
         self._lock = threading.Lock()
         self._revision = 0
-        self._rolling = Rolling(pipeline.task)
+        self._rolling = Rolling(pipeline)
         self._incidents, self._runs = _Items(MAX_INCIDENTS), _Items(MAX_RUNS)
         self._alerts, self._promotions = _Items(MAX_ALERTS), _Items(MAX_PROMOTIONS)
         self._predictions, self._labelled = Rate(window_s=10), Rate(window_s=30)
@@ -111,6 +111,7 @@ class Overview:
                     "history": self._predictions.history(now_ms),
                 },
                 "points": self._rolling.since(since),
+                "quality": self._rolling.served_quality(),
                 "incidents": self._incidents.since(since),
                 "runs": self._runs.since(since),
                 "promotions": self._promotions.since(since),

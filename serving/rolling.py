@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, TypeAlias
 
+from online.blocks import merged_all
+from online.evaluation import measures
 from penstock.events import Metrics, ScoreBlock
 from penstock.models.slot import ONLINE
-from penstock.spec import Task
+from penstock.spec import Pipeline
 
 Point: TypeAlias = dict[str, Any]
 
@@ -25,8 +27,8 @@ class Rolling:
     was served before) or ``challenger``.
     """
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
         self._windows: dict[str, deque[ScoreBlock]] = {}
         self._served: dict[int, str] = {}
         self._points: list[Point] = []
@@ -73,9 +75,13 @@ class Rolling:
             newer -= 1
         return self._points[newer:]
 
+    def served_quality(self) -> dict[str, float | None]:
+        """All metrics of what was served, and its baselines, over the same window as the newest point."""
+        return measures(self._pipeline, merged_all(self._windows.get(CHAMPION, ())))
+
     def _value(self, window: deque[ScoreBlock]) -> float | None:
         n = sum(block.n for block in window)
         if not n:
             return None
-        total = sum(b.absolute_error if self._task == "regression" else b.correct for b in window)
+        total = sum(b.absolute_error if self._pipeline.task == "regression" else b.correct for b in window)
         return total / n

@@ -40,6 +40,15 @@ export function buildLegend() {
   }
 }
 
+/* What the last label, or the commonest class, would have scored on the same examples; and how far beyond chance. */
+function baseline(state) {
+  const { no_change_accuracy: same, majority_accuracy: most, kappa, log_loss: loss, no_change_mae: step } = state.quality ?? {};
+  const number = (value) => (typeof value === "number" ? value.toFixed(3) : "–");
+  if (typeof step === "number") return ` · last value ${quality(state.task, step)}`;
+  if (typeof most !== "number") return "";
+  return ` · last label ${quality(state.task, same)} · commonest class ${quality(state.task, most)} · kappa ${number(kappa)} · log loss ${number(loss)}`;
+}
+
 export function showTiles(state) {
   const { served, throughput } = state;
   const last = state.points[state.points.length - 1] ?? {};
@@ -50,7 +59,7 @@ export function showTiles(state) {
   say("chart-title", `${measure} over the stream`);
   say("quality", quality(state.task, last.champion));
   const beside = served.version !== "online" && typeof last.online === "number" ? ` · online ${quality(state.task, last.online)}` : "";
-  say("quality-sub", last.champion === undefined ? "no labelled examples yet" : `last 500 labelled${beside}`);
+  say("quality-sub", last.champion === undefined ? "no labelled examples yet" : `last 500 labelled${beside}${baseline(state)}`);
   for (const line of LINES) say(`line-${line.key}`, quality(state.task, last[line.key]).replace("–", ""));
 
   say("version", model(served.version));

@@ -213,6 +213,12 @@ def test_nothing_counted_is_nothing_known(pipeline):
     assert merged_all([]) == ScoreBlock()
 
 
+def test_a_record_without_class_counts_has_no_metrics_of_classes():
+    for pipeline in (BINARY, MULTI):
+        found = measures(pipeline, ScoreBlock(n=10, correct=5, log_loss=3.0, brier=1.0))
+        assert {name for name, value in found.items() if value is not None} == {"accuracy", "log_loss", "brier"}
+
+
 def test_one_class_and_constant_scores():
     found = measures(BINARY, counted(BINARY, [0.2] * 50, ["no"] * 50))
     assert found["roc_auc"] is found["kappa"] is found["kappa_temporal"] is None

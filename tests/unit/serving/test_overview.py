@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from online.tally import tally_of
 from penstock.events import (
     Alert,
     Decision,
@@ -17,10 +18,13 @@ from penstock.events import (
     encode,
 )
 from penstock.log.port import Record
+from penstock.spec import Numeric, Pipeline
 from serving.overview import MAX_ALERTS, Overview
 from serving.rates import HISTORY_S, Rate
 from serving.rolling import MAX_POINTS, Rolling
 from tests.unit.serving.stand import PIPELINE
+
+REGRESSION = Pipeline(name="r", task="regression", target="y", features=(Numeric("x"),))
 
 
 def record(topic: str, event: Event | bytes, at_ms: int = 0) -> Record:
@@ -74,8 +78,25 @@ def decision(step: Any, generation: int = 0, row: int = 0, **about: Any) -> Deci
     )
 
 
+def test_what_was_served_stands_beside_its_baselines() -> None:
+    rolling = Rolling(PIPELINE)
+    assert set(rolling.served_quality().values()) == {None}
+    positive, negative = PIPELINE.positive, PIPELINE.classes[0]
+    for index in range(8):
+        tally = tally_of(PIPELINE)
+        for row in range(100):
+            tally.add(0.9 if row % 2 else 0.2, positive if row % 4 else negative, negative)
+        event = msgspec.structs.replace(metrics(100 * (index + 1)), blocks={"champion": tally.block()})
+        rolling.add(event, 0, index)
+    found = rolling.served_quality()
+    assert found["accuracy"] == 0.75
+    assert found["majority_accuracy"] == 0.75
+    assert found["no_change_accuracy"] == 0.25
+    assert found["kappa"] == pytest.approx(0.5)
+
+
 def test_rolling_accuracy_is_over_the_last_500_labelled() -> None:
-    rolling = Rolling("binary")
+    rolling = Rolling(PIPELINE)
     for index, correct in enumerate([0, 0, 100, 100, 100, 100, 100]):
         rolling.add(metrics((index + 1) * 100, champion=correct), 0, index + 1)
     values = [point["champion"] for point in rolling.since(0)]
@@ -83,13 +104,13 @@ def test_rolling_accuracy_is_over_the_last_500_labelled() -> None:
 
 
 def test_a_regression_is_shown_by_its_mean_absolute_error() -> None:
-    rolling = Rolling("regression")
+    rolling = Rolling(REGRESSION)
     rolling.add(metrics(100, champion=250), 0, 1)
     assert rolling.since(0)[0]["champion"] == 2.5
 
 
 def test_versions_are_lines_by_their_role() -> None:
-    rolling = Rolling("binary")
+    rolling = Rolling(PIPELINE)
     rolling.served(0, "online")
     rolling.served(1, "v1")
     rolling.served(2, "v2")
@@ -104,7 +125,7 @@ def test_versions_are_lines_by_their_role() -> None:
 
 
 def test_a_version_that_comes_back_starts_a_new_window() -> None:
-    rolling = Rolling("binary")
+    rolling = Rolling(PIPELINE)
     for revision, blocks in enumerate([{"v1": 0}, {"v1": 0}, {}, {"v1": 100}]):
         rolling.add(metrics(100 * (revision + 1), champion=50, **blocks), 0, revision + 1)
     assert [point.get("challenger") for point in rolling.since(0)] == [0, 0, None, 1.0]
@@ -112,7 +133,7 @@ def test_a_version_that_comes_back_starts_a_new_window() -> None:
 
 @given(st.lists(st.tuples(st.integers(-(10**12), 10**12), st.integers(0, 100)), max_size=60))
 def test_the_axis_never_goes_back_and_values_stay_shares(steps: list[tuple[int, int]]) -> None:
-    rolling = Rolling("binary")
+    rolling = Rolling(PIPELINE)
     for revision, (row, correct) in enumerate(steps, 1):
         rolling.add(metrics(row, champion=correct), 0, revision)
     points = rolling.since(0)
@@ -122,7 +143,7 @@ def test_the_axis_never_goes_back_and_values_stay_shares(steps: list[tuple[int, 
 
 
 def test_points_are_bounded_and_the_recent_ones_stay() -> None:
-    rolling = Rolling("binary")
+    rolling = Rolling(PIPELINE)
     for revision in range(1, 3 * MAX_POINTS):
         rolling.add(metrics(revision, champion=50), 0, revision)
     revisions = [point["revision"] for point in rolling.since(0)]
