@@ -107,6 +107,9 @@ def rebuild_online(system: System, record: ModelRecord) -> Rebuilt:
     stop = record.offset + 1
     fold = _fold(system, partition, record, stop)
     rows = [*probe_rows(system.pipeline), *_recent(system, partition, stop)]
+    compared = compare(published, fold.model, rows)
+    unlike = fold.learned != record.snapshot
+    short = f"learned {fold.learned} examples, the record says {record.snapshot}" if unlike else ""
     return Rebuilt(
         record.version,
         partition,
@@ -116,20 +119,25 @@ def rebuild_online(system: System, record: ModelRecord) -> Rebuilt:
         stop,
         fold.learned,
         len(rows),
-        difference(published, fold.model, rows),
+        compared.difference,
         round(time.monotonic() - started_s, 3),
-        ""
-        if fold.learned == record.snapshot
-        else f"learned {fold.learned} examples, the record says {record.snapshot}",
+        "; ".join(note for note in (short, compared.why) if note),
     )
 
 
-def difference(one: Model, other: Model, rows: Sequence[Features]) -> float | None:
-    """The greatest difference of two models' scores on ``rows``; None where they cannot be compared."""
+class Compared(NamedTuple):
+    """The greatest difference of two models' scores; None where they cannot be compared, and ``why`` not."""
+
+    difference: float | None
+    why: str = ""
+
+
+def compare(one: Model, other: Model, rows: Sequence[Features]) -> Compared:
+    """Compare the scores of two models on ``rows``."""
     try:
-        return largest_difference(one.score_many(rows), other.score_many(rows))
-    except ValueError:
-        return None
+        return Compared(largest_difference(one.score_many(rows), other.score_many(rows)))
+    except ValueError as error:
+        return Compared(None, f"they cannot be compared: {error}")
 
 
 def _fold(system: System, partition: int, record: ModelRecord, stop: int) -> _Fold:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from penstock.cli.compose import System
-from penstock.cli.rebuild import RECENT_ROWS, Rebuilt, difference
+from penstock.cli.rebuild import RECENT_ROWS, Rebuilt, compare
 from penstock.contract import decoder_for
 from penstock.errors import UsageError
 from penstock.events import Decision, ModelRecord
@@ -46,11 +46,10 @@ def rebuild_batch(system: System, decisions: Sequence[Decision], version: str) -
     rows = [*probe_rows(pipeline), *(row.features for row in dataset.rows[-RECENT_ROWS:])]
     start = min((start for start, _ in data.offsets.values()), default=0)
     stop = max((stop for _, stop in data.offsets.values()), default=0)
-    found = None
+    found, note = None, f"the fit gives no model now: {fit.error or 'another candidate is better'}"
     if fit.model is not None:
         again = load("batch", memory.get(fit.model.uri, fit.model.digest, fit.model.signature))
-        found = difference(published, again, rows)
-    note = "" if fit.model is not None else f"the fit gives no model now: {fit.error or 'another candidate is better'}"
+        found, note = compare(published, again, rows)
     seconds = round(time.monotonic() - started_s, 3)
     return Rebuilt(version, None, None, "data", start, stop, len(dataset.rows), len(rows), found, seconds, note)
 
