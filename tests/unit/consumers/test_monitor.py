@@ -221,3 +221,38 @@ def test_what_the_champion_answers_is_watched_and_what_others_answer_is_not() ->
 
     assert strongest(before + canary) < 0.2
     assert strongest(before + moved) > 0.5
+
+
+@pytest.mark.parametrize("mode", ["promotion", "fixed", "sliding"])
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_one_class_constant_features_and_short_streams_are_defined(task: Any, mode: Any) -> None:
+    classes = {"binary": ("0", "1"), "multiclass": ("0", "1", "2"), "regression": ()}[task]
+    spec = Pipeline(
+        name="p",
+        task=task,
+        target="y",
+        classes=classes,
+        features=(Numeric("x"), Categorical("c"), Boolean("b")),
+        drift=DriftPolicy(window=200, reference=200, reference_mode=mode),
+    )
+    monitor = Monitor(spec, 0)
+    for i in range(900):
+        prediction = Prediction(
+            id=f"r{i}",
+            entity="e",
+            event_time_ms=-i,
+            features={"x": 7.0 if i < 450 else None, "c": "a" if i % 300 < 250 else None, "b": None},
+            version="v1",
+            generation=0,
+            decision=1e150 if task == "regression" else "1",
+            score=None if task == "multiclass" else 1.0 if task == "binary" else 1e150 if i < 450 else -1e150,
+            scores={"0": 0.0, "1": 1.0, "2": 0.0} if task == "multiclass" else None,
+        )
+        for output in monitor.process([Input("predictions", 0, i, 0, prediction)]):
+            assert b"null" not in encode(output.event), "NaN and infinities are written as null"
+            if isinstance(output.event, Evidence) and output.event.seen < 200:
+                assert output.event.findings == []
+        if i % 250 == 0:
+            again = Monitor(spec, 0)
+            again.restore(monitor.state())
+            assert again.state() == monitor.state()
