@@ -83,11 +83,16 @@ class IncidentPolicy:
     def _patience(self, stage: str) -> int:
         return self._policy.quiet_looks * self._newest.partitions(stage)
 
+    def _quiet_limit(self, held: Incident) -> int:
+        # The population is looked at every half window only: one look without a finding of it is not a quiet one.
+        cadence = self._policy.window // self._policy.look_every if held.kind == "population" else 0
+        return max(self._policy.quiet_looks, cadence) * self._newest.partitions(held.stage)
+
     def _renew(self, stage: str, generation: int) -> None:
         for held in self._open:
             if held.stage == stage:
                 held.generation = generation
-                held.quiet = dict.fromkeys(held.quiet, self._patience(stage) - 1)
+                held.quiet = dict.fromkeys(held.quiet, self._quiet_limit(held) - 1)
 
     def _open_new(self, evidence: Evidence, offset: int, signals: dict[SignalKey, Signal]) -> list[Drift]:
         events: list[Drift] = []
@@ -175,7 +180,7 @@ class IncidentPolicy:
             events.append(self._event(held, "escalated", evidence, ADVICE[held.kind]))
         counts = renewed or is_look(evidence)
         quiet = {key: 0 if key in moving else looks + counts for key, looks in held.quiet.items()}
-        held.quiet = {key: looks for key, looks in quiet.items() if looks < self._patience(held.stage)}
+        held.quiet = {key: looks for key, looks in quiet.items() if looks < self._quiet_limit(held)}
         if not held.quiet:
             events.append(self._close(held, evidence, STARTED_AFRESH if renewed else ""))
         return events

@@ -307,6 +307,15 @@ def test_partitions_are_merged_by_the_size_of_their_windows() -> None:
     assert (opened.effect, opened.p_value) == (pytest.approx(0.125), 2e-9)
 
 
+def test_a_population_that_is_looked_at_every_half_window_is_one_incident() -> None:
+    feed = Feed()
+    events = []
+    for _ in range(5):
+        events += feed(finding("population", 0.3)) + feed(looks=4)
+    assert [event.status for event in events] == ["opened"]
+    assert [event.status for event in feed(looks=10)] == ["closed"]
+
+
 def test_patience_counts_the_looks_of_all_partitions() -> None:
     feed = Feed()
     feed(partition=1)
