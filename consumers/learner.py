@@ -8,9 +8,10 @@ from typing import Protocol
 from online import snapshot
 from online.committee import Committee
 from online.detectors.fairness import EqualOpportunity
+from online.recency import LAG_LIMIT
 from online.scoreboard import Scoreboard
 from penstock.errors import StateMismatchError
-from penstock.events import Event, Evidence, Example, Finding, Metrics, ModelRecord, Score
+from penstock.events import Event, Evidence, Example, Finding, Metrics, ModelRecord, Prediction, Score
 from penstock.models import pickles
 from penstock.models.artifact import ArtifactRef
 from penstock.models.slot import ONLINE
@@ -109,11 +110,20 @@ class Learner:
             self._generation = prediction.generation
             self._detectors.reset(self._generation)
         self._scoreboard.add(example)
-        score = self._committee.learn_one(prediction.features, example.value)
+        score = self._committee.learn_one(prediction.features, example.value, self._lag(prediction))
         fired = self._detectors.update(example, score) if champion else []
         if champion:
             self._fairness.update(example)
         return [*self._snapshot(offset), *self._report(example, offset, fired)]
+
+    def _lag(self, prediction: Prediction) -> int | None:
+        if self._pipeline.partitions > 1:
+            # A snapshot's number counts the examples of all partitions: how many of these were ours is not known.
+            return LAG_LIMIT + 1
+        if prediction.snapshot is None or prediction.snapshot > self._committee.learned:
+            # Scored by another model, or in an epoch before this one.
+            return None
+        return self._committee.learned - prediction.snapshot
 
     def _snapshot(self, offset: int) -> list[Output]:
         if self._muted:

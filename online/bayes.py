@@ -17,6 +17,9 @@ HORIZON = 5_000.0
 VARIANCE_FLOOR = 0.01
 #: Pseudo-rows of a standard normal in each class before it has been seen.
 PRIOR_ROWS = 2.0
+#: A class's densities are brought up to date on each of its first `EACH` rows, then on one in `BATCH`.
+EACH = 100
+BATCH = 4
 
 
 class GaussianBayes:
@@ -54,7 +57,8 @@ class GaussianBayes:
         deviation = x - self._means[label]
         self._means[label] += deviation / (self._counts[label] + PRIOR_ROWS)
         self._squares[label] += deviation * (x - self._means[label])
-        self._expand(label)
+        if self._counts[label] <= EACH or self._counts[label] % BATCH < 1.0:
+            self._expand(label)
 
     def _expand(self, label: int) -> None:
         rows = float(self._counts[label])

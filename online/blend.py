@@ -34,12 +34,13 @@ MIX_FADING = 0.999
 #: κ: the prior's weight, in units of Hessian.
 PRIOR_WEIGHT = 5.0
 #: Rows per Newton step, after the first `EACH`.
-BATCH = 4
+BATCH = 8
 EACH = 100
 #: Members' log odds are cut here: one member that is sure and wrong must not drown the others.
 LOGIT_LIMIT = 8.0
 #: Every probability that leaves a model is within [floor, 1 − floor].
 PROBABILITY_FLOOR = 1e-6
+MARGIN_LIMIT = math.log((1.0 - PROBABILITY_FLOOR) / PROBABILITY_FLOOR)
 #: Least curvature of a row's log loss that is used: rows that all agree on still count a little.
 CURVATURE_FLOOR = 1e-3
 #: Regression: the error (in spreads of the target) up to which the loss is quadratic (Huber).
@@ -193,7 +194,11 @@ class BinaryBlend:
 
 
 def _probability(margin: float) -> float:
-    return clipped(1.0 / (1.0 + math.exp(-min(max(margin, -30.0), 30.0))))
+    if margin > MARGIN_LIMIT:
+        return 1.0 - PROBABILITY_FLOOR
+    if margin < -MARGIN_LIMIT:
+        return PROBABILITY_FLOOR
+    return 1.0 / (1.0 + math.exp(-margin))
 
 
 def _logits(outputs: Sequence[Sequence[float]]) -> list[float]:

@@ -41,12 +41,13 @@ class Recency:
         self._between: deque[float] = deque()
         self._unknown = self._newest
         self._lag = 0
+        self._said = self._outputs(self._newest)
         #: How many forecasts there are.
         self.count = len(self._rates)
 
     def forecasts(self) -> list[Sequence[float]]:
         """By all outcomes learned so far. Changes nothing."""
-        return self._outputs(self._newest)
+        return self._said
 
     def forecasts_at(self, lag: int | None) -> list[Sequence[float]]:
         """By all outcomes but the last ``lag``; beyond `LAG_LIMIT`, what no outcome says; None: the lag before.
@@ -59,7 +60,9 @@ class Recency:
         if self._lag > LAG_LIMIT:
             return self._outputs(self._unknown)
         if self._lag <= 0:
-            return self._outputs(self._newest)
+            self._trailing = self._newest
+            self._between.clear()
+            return self._said
         while len(self._between) > self._lag:
             self._trailing = self._moved(self._trailing, self._between.popleft())
         return self._outputs(self._trailing)
@@ -67,6 +70,7 @@ class Recency:
     def learn(self, target: float) -> None:
         """Count the newest outcome: class index or scaled target."""
         self._newest = self._moved(self._newest, target)
+        self._said = self._outputs(self._newest)
         self._between.append(target)
         if len(self._between) > LAG_LIMIT:
             self._trailing = self._moved(self._trailing, self._between.popleft())

@@ -74,10 +74,10 @@ def test_a_change_is_followed_however_old_the_model_is():
 
 def test_many_columns_and_classes_are_bounded():
     model = Additive("binary", 2, 300, pairs=True)
-    assert len(model._left) == MAX_PAIRS
-    assert len({*zip(model._left.tolist(), model._right.tolist(), strict=True)}) == MAX_PAIRS
+    assert len(model._grids._left) == MAX_PAIRS
+    assert len({*zip(model._grids._left.tolist(), model._grids._right.tolist(), strict=True)}) == MAX_PAIRS
     many = Additive("multiclass", 500, 20, pairs=True)
-    assert len(many._left) * CELLS**2 * 500 <= MAX_PAIR_WEIGHTS
+    assert len(many._grids._left) * CELLS**2 * 500 <= MAX_PAIR_WEIGHTS
     x = encoded([0.1] * 20)
     many.learn(x, 7.0, many.predict(x))
     assert sum(many.predict(x)) == pytest.approx(1.0)

@@ -47,8 +47,9 @@ def test_at_a_lag_it_says_what_it_said_that_many_outcomes_ago(task, classes, lag
 
 def test_where_the_lag_is_not_known_it_is_the_one_before_and_a_long_one_says_nothing():
     recency = after([1.0] * 50 + [0.0] * 5)
-    assert recency.forecasts_at(None) == recency.forecasts() != recency.forecasts_at(5)
-    assert recency.forecasts_at(None) == recency.forecasts_at(5)
+    before = recency.forecasts_at(5)
+    assert before == recency.forecasts_at(None) == after([1.0] * 50).forecasts()
+    assert recency.forecasts_at(0) == recency.forecasts_at(None) == recency.forecasts() != before
     assert recency.forecasts_at(LAG_LIMIT + 1) == recency.forecasts_at(None) == [[0.5]] * len(RATES)
 
 
