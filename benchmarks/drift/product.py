@@ -46,14 +46,14 @@ class Opening(NamedTuple):
 
 
 def predicted(pipeline: Pipeline, row: int, features: Features, score: Score, snapshot: int | None) -> Prediction:
-    """What the scorer would have written about ``row``; ``snapshot`` None: a model that does not learn answered."""
+    """What the scorer would have written about ``row``; ``snapshot`` None: a model that was promoted answered."""
     return Prediction(
         id=f"r{row}",
         entity=f"r{row}",
         event_time_ms=row * ROW_MS,
         features=features,
         version="v1" if snapshot is None else ONLINE,
-        generation=0,
+        generation=int(snapshot is None),
         decision=decide(pipeline, score),
         score=None if isinstance(score, dict) else score,
         scores=score if isinstance(score, dict) else None,
@@ -75,17 +75,18 @@ def examples(stream: Stream) -> list[Example]:
 
 
 def _served(stream: Stream) -> list[tuple[Score, int | None]]:
-    """Each score, and how many rows its snapshot had learned; None where the model is not the pipeline's learner."""
+    """Each score, and how many rows its snapshot had learned; None where a model answered that learns no more."""
     if stream.answers is not None:
         return [(answer, None) for answer in stream.answers]
     learner = serving = Committee(stream.pipeline)
     scores: list[tuple[Score, int | None]] = []
+    taught = len(stream.rows) if stream.taught is None else stream.taught
     for row, (features, value) in enumerate(stream.rows):
-        if row < (len(stream.rows) if stream.taught is None else stream.taught):
+        if row < taught:
             if row in EARLY or row % EVERY == 0:
                 serving = pickles.loads(pickles.dumps(learner))
             learner.learn_one(features, value, learner.learned - serving.learned)
-        scores.append((serving.score_one(features), serving.learned if stream.taught is None else None))
+        scores.append((serving.score_one(features), serving.learned if row < taught else None))
     return scores
 
 
@@ -111,7 +112,11 @@ def error_evidence(pipeline: Pipeline, known: list[Example]) -> Iterator[tuple[i
     every: tuple[ErrorDetector, ...] = get_args(ErrorDetector)
     drift = replace(pipeline.drift, error_detectors=every, deciding=every)
     detectors = ErrorDetectors(replace(pipeline, drift=drift))
+    generation = 0
     for row, example in enumerate(known):
+        if example.prediction.generation > generation:
+            generation = example.prediction.generation
+            detectors.reset(generation)
         findings = detectors.update(example, example.prediction.served)
         if (row + 1) % drift.look_every == 0:
             findings += detectors.look()
@@ -124,7 +129,7 @@ def error_evidence(pipeline: Pipeline, known: list[Example]) -> Iterator[tuple[i
                     seen=row + 1,
                     record_id=example.id,
                     event_time_ms=example.prediction.event_time_ms,
-                    generation=0,
+                    generation=generation,
                     findings=findings,
                 ),
             )
