@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from statistics import fmean, pvariance
 
 import msgspec
 import numpy as np
@@ -17,10 +16,13 @@ from online.detectors.kolmogorov import Counted, References, ks_p_value
 from online.detectors.numeric import numeric_histogram
 from online.detectors.served import Served
 from online.detectors.significance import signal_count, significance_level
-from online.detectors.windows import MIN_VALUES, SHORT, AlarmAges, FloatArray, Packed, onset
+from online.detectors.windows import MIN_VALUES, SHORT, AlarmAges, BoolArray, FloatArray, Packed, onset
 from penstock.events import Finding
 from penstock.models.slot import ONLINE
 from penstock.spec import DriftPolicy, Pipeline
+
+#: Differences of means below this are rounding.
+ROUNDING = 1e-12
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -119,6 +121,7 @@ class ServedScores:
         table = Table(before, after)
         statistic = table.statistic()
         named, risen, share = table.risen()
+        member = np.array([(one.decision if one.decision in named else POOLED) in risen for one in current])
         rate = self._positive
         return Finding(
             detector="decision",
@@ -128,9 +131,7 @@ class ServedScores:
             p_value=table.p_value(statistic),
             n_reference=table.n,
             n_current=table.m,
-            since_event_time_ms=_since(
-                current, [(one.decision if one.decision in named else POOLED) in risen for one in current], share
-            ),
+            since_event_time_ms=_since(current, member, share),
             reference_mean=None if rate is None else before[rate] / table.n,
             current_mean=None if rate is None else after[rate] / table.m,
             histogram=table.histogram(),
@@ -170,7 +171,6 @@ def _score(reference: list[Served], current: list[Served]) -> Finding | None:
     statistic = int(counted.apart()[0][0]) / (len(before) * len(after))
     bins = [counts[0] for counts in references.bins(counted)]
     cell = int(counted.apart()[1][0])
-    member = (placed[0] <= cell).tolist()
     return Finding(
         detector="score",
         kind="prediction",
@@ -179,7 +179,7 @@ def _score(reference: list[Served], current: list[Served]) -> Finding | None:
         p_value=ks_p_value(statistic, len(before), len(after)),
         n_reference=len(before),
         n_current=len(after),
-        since_event_time_ms=_since(current, member, int(references.until[0, cell]) / len(before)),
+        since_event_time_ms=_since(current, placed[0] <= cell, int(references.until[0, cell]) / len(before)),
         reference_mean=float(before.mean()),
         current_mean=float(after.mean()),
         histogram=numeric_histogram(before, after),
@@ -191,8 +191,8 @@ def _score(reference: list[Served], current: list[Served]) -> Finding | None:
     )
 
 
-def _since(current: list[Served], member: list[bool], share: float) -> int:
-    return current[onset(np.array(member, dtype=np.bool_), share)].time_ms
+def _since(current: list[Served], member: BoolArray, share: float) -> int:
+    return current[onset(member, share)].time_ms
 
 
 def _confidence(reference: list[Served], current: list[Served]) -> Finding | None:
@@ -207,15 +207,13 @@ def _rise(
     detector: str, reference: list[Served], current: list[Served], measure: Callable[[Served], float | None]
 ) -> Finding | None:
     """Welch's one-sided z-test of a rise of the mean of ``measure``."""
-    before = [value for one in reference if (value := measure(one)) is not None]
-    after = [value for one in current if (value := measure(one)) is not None]
+    before, after = _values(map(measure, reference)), _values(map(measure, current))
     n, m = len(before), len(after)
     if n < MIN_VALUES or m < len(current):
         return None
-    low, high = fmean(before), fmean(after)
-    rise, variance = high - low, pvariance(before, low) / n + pvariance(after, high) / m
-    p_value = float(ndtr(-rise / np.sqrt(variance))) if variance > 0 else float(rise <= 0)
-    above = sum(value > low for value in before) / n
+    low, high = float(before.mean()), float(after.mean())
+    rise, variance = high - low, float(before.var()) / n + float(after.var()) / m
+    p_value = float(ndtr(-rise / np.sqrt(variance))) if variance > ROUNDING**2 else float(rise <= ROUNDING)
     return Finding(
         detector=detector,
         kind="uncertainty",
@@ -224,7 +222,7 @@ def _rise(
         p_value=p_value,
         n_reference=n,
         n_current=m,
-        since_event_time_ms=_since(current, [value > low for value in after], above),
+        since_event_time_ms=_since(current, after > low, float((before > low).mean())),
         reference_mean=abs(low),
         current_mean=abs(high),
     )
