@@ -18,6 +18,8 @@ from penstock.spec import DriftPolicy, Pipeline
 WARM_UP = 500
 #: The greatest p-value of a suspected change that is believed.
 BELIEVED = 1e-4
+#: One that is not believed is looked at once more after so many errors.
+AGAIN = 100
 _Blocks: TypeAlias = deque[tuple[list[float], int]]
 #: The name of the project's own detector.
 LIKELIHOOD_RATIO = "likelihood_ratio"
@@ -75,6 +77,7 @@ class _Watch:
             self._waits = least - after.n
             return None
         if (rise_p_value(before, after) if rose else rise_p_value(after, before)) > BELIEVED:
+            self._waits = 0 if waited else AGAIN
             return None
         since = history.time_of(split)
         history.forget_before(split)
@@ -156,9 +159,9 @@ class ErrorDetectors:
 
     The detectors of ``drift.error_detectors`` watch both in blocks of 10; those of ``drift.deciding`` fire. A detector
     suspects a change; the split of the newest 2,000 errors whose two means are furthest apart dates it; and it counts
-    if Welch's test of the two parts gives a p-value of at most 0.0001 (not corrected for the choice of the split).
-    Where one of River's detectors suspects a rise after which fewer than 50 errors came, it waits for 50: else it was a
-    burst.
+    if Welch's test of the two parts gives a p-value of at most 0.0001 (not corrected for the choice of the split), then
+    or 100 errors later. Where one of River's detectors suspects a rise after which fewer than 50 errors came, it waits
+    for 50: else it was a burst.
 
     The error is 0 or 1 for classes and, for a regression, the absolute error over its 0.9 quantile, at most 1. Only
     a rise is a finding: ``statistic`` is the rise of the mean, ``since_event_time_ms`` the prediction time of the first
