@@ -30,9 +30,9 @@ MOST_GROUPS = 8
 #: Windows of the drift policy that one window of fairness has (the newest one is judged alone as well). At rates of
 #: 0.8 a ratio that fell by 0.05 stands out of all looks at four standard errors, and that takes about 6,000 records.
 WINDOWS = 6
-#: A ratio of two groups' rates is not asked to be above this. With a ``fairness_floor`` of 0.05 a ratio below 0.80 is
-#: an alarm, whatever it was before: the "four-fifths rule" (29 CFR 1607.4 D, 1978).
-ENOUGH = 0.85
+#: A ratio of two groups' rates that was at least ALLOWED is held to ENOUGH as well. With a ``fairness_floor`` of 0.05
+#: it is an alarm below 0.80 (the "four-fifths rule", 29 CFR 1607.4 D, 1978), however slowly it got there.
+ALLOWED, ENOUGH = 0.80, 0.85
 #: While a ratio is this unlikely and this far below its limit, its records are no reference for later ones.
 SUSPECT, SUSPECT_EFFECT = 1e-3, 0.0375
 
@@ -72,7 +72,8 @@ def judge(names: Sequence[str], counts: Counts, reference: Counts) -> Verdict | 
     """The worst pair of groups; None where fewer than two are large enough in both samples.
 
     A pair's ratio is held to the lesser rate over the greater in the reference (whose own uncertainty counts; a group
-    that loses an advantage is no alarm), and to 0.85 where that was less. Each ordered pair has a one-sided normal test
+    that loses an advantage is no alarm), and to 0.85 where that was from 0.80 to 0.85: what always was unequal is for a
+    report and a gate, not an incident. Each ordered pair has a one-sided normal test
     of the log ratio for each of the two limits; the least p-value times their number (Bonferroni) holds for whichever
     is worst. With none below its limit: the least ratio, with a p-value of 1.
     """
@@ -88,7 +89,7 @@ def judge(names: Sequence[str], counts: Counts, reference: Counts) -> Verdict | 
             (before, (now + abs(then)) / math.sqrt(spread + spread_then)),
             (ENOUGH, (now - math.log(ENOUGH)) / math.sqrt(spread)),
         )
-        for limit, z in tests:
+        for limit, z in tests if before >= ALLOWED else tests[:1]:
             p_value = min(1.0, len(tests) * len(pairs) * float(ndtr(z))) if ratio < limit else 1.0
             found = (p_value, ratio, before, limit, g, other)
             if worst is None or found < worst:
@@ -134,8 +135,8 @@ class GroupRates:
 
     The first ``drift.reference`` records are left out: a model that has learned nothing decides by nothing. They set
     the groups of a number, which are its quarters there. Records that leave the window join the reference, unless the
-    attribute is suspect at that moment; one that is so for 2 windows takes its window as the new reference (the limit
-    of 0.85 stays). A promotion changes nothing here: a model that treats groups otherwise is what this must find.
+    attribute is suspect at that moment; one that is so for 2 windows takes its window as the new reference. A promotion
+    changes nothing here: a model that treats groups otherwise is what this must find.
     """
 
     def __init__(self, pipeline: Pipeline, attribute: str) -> None:
