@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from online.detectors.windows import AlarmAges, onset, pack, unpack_floats, unpack_integers
+from online.detectors.windows import AlarmAges, SlidingColumns, onset, pack, unpack_floats, unpack_integers
 
 YES, NO = np.array([True]), np.array([False])
 
@@ -50,3 +52,21 @@ def test_onset_finds_where_the_share_changed(true: int) -> None:
 
 def test_onset_of_one_value() -> None:
     assert onset(np.array([True]), 0.5) == 0
+
+
+@given(st.integers(1, 12), st.lists(st.integers(0, 30), max_size=20))
+def test_sliding_columns_hold_the_newest_in_order(size: int, portions: list[int]) -> None:
+    columns, pushed = SlidingColumns(2, size, np.int64), np.empty((2, 0), dtype=np.int64)
+    for portion in portions:
+        new = np.arange(2 * portion).reshape(2, portion) + pushed.shape[1]
+        columns.push(new)
+        pushed = np.concatenate((pushed, new), axis=1)
+        assert np.array_equal(columns.view, pushed[:, -size:])
+        assert len(columns) == min(size, pushed.shape[1])
+    columns.clear()
+    assert len(columns) == columns.view.shape[1] == 0
+
+
+def test_a_fixed_reference_is_never_due() -> None:
+    ages = AlarmAges(1, window=500, mode="fixed")
+    assert sum(len(ages.update(YES, 100)) for _ in range(100)) == 0
