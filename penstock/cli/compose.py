@@ -19,12 +19,11 @@ from penstock.runtime.checkpoint import CheckpointStore
 from penstock.runtime.commits import Commits, InlineCommits
 from penstock.runtime.loop import LoopOptions, StageLoop, group_name
 from penstock.runtime.patience import Patience
+from penstock.runtime.ranges import read_range
 from penstock.runtime.stage import Stage
 from penstock.spec import Pipeline
 from penstock.telemetry import CounterName, GaugeName, Telemetry
 from penstock.topology import STAGES
-
-TAIL_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +110,7 @@ class ModelsTail:
 def read_all(log: Log, topic: str, partition: int = 0) -> list[bytes]:
     """The values of all records that a partition holds now."""
     where = TopicPartition(topic, partition)
-    position, end = log.bounds(where)
-    values: list[bytes] = []
-    while position < end:
-        records = log.read(where, position, end, TAIL_BATCH)
-        if not records:
-            break
-        values.extend(record.value for record in records)
-        position = records[-1].offset + 1
-    return values
+    return [record.value for record in read_range(log, where, *log.bounds(where))]
 
 
 def decisions_of(system: System) -> list[Decision]:
