@@ -72,7 +72,7 @@ class DemographicParity:
     """Of each protected attribute, how often each group is answered favourably (`GroupRates`).
 
     ``statistic`` is the disparate impact ratio of the pair of groups that stands worst, ``effect`` how far it lies
-    below its limit (``reference_mean``: what it was, or 0.85 where that is from 0.80 to 0.85), ``p_value`` for all pairs.
+    below its limit (``reference_mean``: what it was, or 0.85 where that is 0.80 to 0.85), ``p_value`` over all pairs.
     ``measures`` has the window's counts (``n:…``) and rates (``rate:…``) per group, ``disparate_impact`` (least /
     greatest rate), ``demographic_parity_difference`` (greatest − least), and ``groups_too_small``: how many have fewer
     than 100 records, and so no rate. With fewer than two large ones nothing is judged: statistic 1, p-value 1.
