@@ -76,7 +76,8 @@ class _Watch:
         if rose and after.n < least:
             self._waits = least - after.n
             return None
-        if (rise_p_value(before, after) if rose else rise_p_value(after, before)) > BELIEVED:
+        p_value = rise_p_value(before, after) if rose else rise_p_value(after, before)
+        if p_value > BELIEVED and not self._detector.believed:
             self._waits = 0 if waited else AGAIN
             return None
         since = history.time_of(split)
@@ -158,10 +159,10 @@ class ErrorDetectors:
     """Two error signals of one partition: ``champion`` (what was served), ``online`` (the committee, before learning).
 
     The detectors of ``drift.error_detectors`` watch both in blocks of 10; those of ``drift.deciding`` fire. A detector
-    suspects a change; the split of the newest 2,000 errors whose two means are furthest apart dates it; and it counts
-    if Welch's test of the two parts gives a p-value of at most 0.0001 (not corrected for the choice of the split), then
-    or 100 errors later. Where one of River's detectors suspects a rise after which fewer than 50 errors came, it waits
-    for 50: else it was a burst.
+    suspects a change; the split of the newest 2,000 errors whose two means are furthest apart dates it; ``p_value`` is
+    Welch's test of the two parts (not corrected for the choice of the split). What the likelihood ratio suspects
+    counts. What one of River's detectors suspects counts if that p-value is at most 0.0001, then or 100 errors later,
+    and a rise after which fewer than 50 errors came waits for 50: else it was a burst.
 
     The error is 0 or 1 for classes and, for a regression, the absolute error over its 0.9 quantile, at most 1. Only
     a rise is a finding: ``statistic`` is the rise of the mean, ``since_event_time_ms`` the prediction time of the first

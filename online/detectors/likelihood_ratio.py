@@ -57,6 +57,8 @@ class LikelihoodRatio:
     """
 
     least_after = BLOCK
+    #: Its own test is enough: Welch's is too weak where only a few errors came after a great rise.
+    believed = True
 
     def __init__(self, history: ErrorHistory) -> None:
         self._history = history

@@ -37,6 +37,8 @@ class RiverDetector:
 
     #: Its finding waits for so many errors after the change, or it was a burst.
     least_after = 50
+    #: What it suspects must be confirmed.
+    believed = False
 
     def __init__(self, name: str, delta: float) -> None:
         self._name = name
