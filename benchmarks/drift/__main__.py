@@ -9,8 +9,8 @@ streams. ``monitor_values_per_second``: of the monitor stage, per CPU second. ``
 which the product missed a drift or alarmed without one.
 
 Every contestant sees the same predictions and labels. An alarm within 1,000 rows after a change (a gradual one takes
-1,000 itself) finds it; every alarm elsewhere is false. ``--quick``: one seed, abrupt changes, without LED, Frouros,
-KSWIN and real data.
+1,000 itself) finds it; every alarm elsewhere is false. ``--quick``: one seed, abrupt changes of two
+generators, without Frouros, KSWIN and real data.
 """
 
 from __future__ import annotations
