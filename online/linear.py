@@ -33,7 +33,7 @@ class LinearModel:
 
     def margin(self, x: Encoded) -> float:
         """The model's output before its link."""
-        total = sum(map(mul, self._weights, x.numbers))
+        total: float = sum(map(mul, self._weights, x.numbers))
         for column in x.active:
             total += self._indicators.get(column, 0.0)
         return self._bias + total * self._factor(x)
