@@ -1,4 +1,4 @@
-"""One positive in a hundred rows: probabilities stay honest and the order of rows stays near that of the best member."""
+"""One positive in a hundred rows: probabilities stay honest, and the order of rows near that of the best member."""
 
 from __future__ import annotations
 
