@@ -108,7 +108,7 @@ def test_commas_in_text_do_not_hide_the_semicolon(tmp_path: Path) -> None:
         ("a,a\n1,2\n", "'a' occurs twice"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x01", "no CSV"),
         (bytes(range(1, 32)) * 20, "no CSV"),
-        (gzip.compress(b"a,b\n1,2\n" * 9999)[:60], "damaged"),
+        (gzip.compress(b"a,b\n1,2\n" * 9999, mtime=0)[:60], "damaged"),
         ('a,b\n1,"' + "x" * 17 * 1024 * 1024, "field larger"),
     ],
 )
