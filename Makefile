@@ -24,6 +24,7 @@ help: ## what can be made
 .PHONY: setup
 setup: $(STAMP) ## .venv with everything; .venv/bin/penstock works
 
+# The lock is whole: without --no-deps pip would look for extras that it does not name.
 $(STAMP): pyproject.toml $(LOCK)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (set PYTHON=/path/to/it)" >&2; exit 1; }
 	@if command -v uv >/dev/null; then \
@@ -32,7 +33,7 @@ $(STAMP): pyproject.toml $(LOCK)
 		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
 	else \
 		$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV); \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK) && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(LOCK) && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
 	fi
 	@touch $@
