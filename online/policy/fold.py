@@ -7,6 +7,8 @@ from dataclasses import replace
 import msgspec
 
 from online.policy.advice import ADVICE, STARTED_AFRESH, reference_of
+from online.policy.belonging import FOLLOWERS, Span, is_news, is_young, may_join, renewed_signals, takes
+from online.policy.course import Course
 from online.policy.health import drift_score, health, is_served
 from online.policy.incident import Incident, Status, head_of
 from online.policy.merging import Held, NewestEvidence, Signal, SignalKey, is_look
@@ -34,9 +36,15 @@ class IncidentPolicy:
     (``fired``) need the floor only.
 
     *One drift, one incident.* A signal that moves joins the open incident of its kind if another detector already sees
-    the same feature or version there, or within ``drift.window`` records per partition of the last that joined, or if
-    its change began before that time was over. Else it opens another. A detector that fires again later, at a later
-    change, closes the old incident and opens a new one.
+    the same feature or version there, or within ``drift.window`` records per partition of its opening, or if its change
+    began before that time was over. Else it opens another. A served metric that falls joins the incident of the error
+    of its version instead, for one window more: it is a mean over one.
+
+    *Another drift of the same signal.* A signal leaves its incident for a new one (or for a young one) at a change
+    after the incident's window, if its effect had fallen and rises again (`Course.rises_again`), or if it differs from
+    another reference than the one the incident began with: a change that lasted became the reference. An error
+    detector that fires at a change after the window, or after the opening with twice the effect of all so far and a
+    floor more, closes the old incident and opens a new one.
 
     *Levels.* `Thresholds.level`, from warning to critical and never back; a rise is an ``escalated`` event.
 
@@ -93,35 +101,41 @@ class IncidentPolicy:
             if held.stage == stage:
                 held.generation = generation
                 held.quiet = dict.fromkeys(held.quiet, self._quiet_limit(held) - 1)
+                held.courses = {key: Course(0.0) for key in held.courses}
 
     def _open_new(self, evidence: Evidence, offset: int, signals: dict[SignalKey, Signal]) -> list[Drift]:
         events: list[Drift] = []
-        by_kind: dict[DriftKind, dict[SignalKey, Signal]] = {}
-        for key, signal in signals.items():
-            if self._thresholds.opens(signal):
-                if not self._joined(key, signal, evidence.stage):
-                    by_kind.setdefault(key.kind, {})[key] = signal
-            elif self._thresholds.significant(signal):
-                self._confirm(key, evidence.stage)
-        for kind, news in by_kind.items():
-            for held in [held for held in self._open if held.kind == kind and any(map(held.claims, news))]:
-                events.append(self._close(held, evidence))
-            events.append(self._open_one(kind, news, evidence, offset))
+        renewed = renewed_signals(self._open, evidence, self._thresholds)
+        followers = {key: signal for key, signal in signals.items() if key.kind in FOLLOWERS}
+        leaders = {key: signal for key, signal in signals.items() if key not in followers}
+        for group in (leaders, followers):
+            by_kind: dict[DriftKind, dict[SignalKey, Signal]] = {}
+            for key, signal in group.items():
+                if self._thresholds.opens(signal):
+                    if not self._joined(key, signal, evidence.stage, key in renewed):
+                        by_kind.setdefault(key.kind, {})[key] = signal
+                elif self._thresholds.significant(signal):
+                    self._confirm(key, evidence.stage)
+            for kind, news in by_kind.items():
+                mine = [held for held in self._open if held.kind == kind and held.stage == evidence.stage]
+                replaced = [held for held in mine if not held.quiet or any(map(held.claims, news))]
+                events += [self._close(held, evidence) for held in replaced]
+                events.append(self._open_one(kind, news, evidence, offset))
         return events
 
-    def _joined(self, key: SignalKey, signal: Signal, stage: str) -> bool:
+    def _joined(self, key: SignalKey, signal: Signal, stage: str, renewed: bool) -> bool:
         """Whether the signal belongs to an open incident; it joins that one if it is not in it yet."""
-        seen, since = self._newest.seen(stage), signal.finding.since_event_time_ms
-        mine = [held for held in self._open if held.kind == key.kind and held.stage == stage]
-        if any(key in held.quiet for held in mine) and not signal.fired:
-            return True
+        span, floor = self._span(stage), self._thresholds.floor(key.kind)
+        mine = [held for held in self._open if held.stage == stage and may_join(held, key)]
+        left = None if signal.fired else next((held for held in mine if key in held.quiet), None)
+        if left is not None:
+            if not is_news(left, key, signal, span, floor, renewed):
+                return True
+            left.leave([key])
         for held in reversed(mine):
-            if self._is_young(held):
-                held.joined_at = seen
-            elif (signal.fired or not held.claims(key)) and (since is None or since > held.settled_ms):
-                continue
-            held.quiet[key] = 0
-            return True
+            if held is not left and takes(held, key, signal, span, floor):
+                held.join(key, signal.effect)
+                return True
         return False
 
     def _confirm(self, key: SignalKey, stage: str) -> None:
@@ -130,9 +144,11 @@ class IncidentPolicy:
             if held.stage == stage and held.claims(key):
                 held.quiet.setdefault(key, 0)
 
+    def _span(self, stage: str) -> Span:
+        return Span(self._newest.seen(stage), self._policy.window * self._newest.partitions(stage))
+
     def _is_young(self, held: Incident) -> bool:
-        wide = self._policy.window * self._newest.partitions(held.stage)
-        return self._newest.seen(held.stage) - held.joined_at <= wide
+        return is_young(held, self._span(held.stage))
 
     def _open_one(self, kind: DriftKind, members: dict[SignalKey, Signal], evidence: Evidence, offset: int) -> Drift:
         held = Incident(
@@ -141,13 +157,15 @@ class IncidentPolicy:
             stage=evidence.stage,
             level="warning",
             generation=evidence.generation,
-            joined_at=self._newest.seen(evidence.stage),
+            opened_at=self._newest.seen(evidence.stage),
+            opened_ms=evidence.event_time_ms,
             settled_ms=evidence.event_time_ms,
             since=self._since(members),
             reference=reference_of(kind, evidence.reference),
             head=head_of(members.values()),
-            quiet=dict.fromkeys(members, 0),
         )
+        for key, signal in members.items():
+            held.join(key, signal.effect)
         held.measure(members)
         held.level = self._level_of(held, members)
         self._open.append(held)
@@ -174,13 +192,16 @@ class IncidentPolicy:
         events: list[Drift] = []
         moving = {key: signals[key] for key in held.quiet if key in signals and self._thresholds.holds(signals[key])}
         held.measure(moving)
+        for key, course in held.courses.items():
+            if key in signals:
+                course.take(signals[key].effect, may_fall=not self._is_young(held))
         if held.level == "warning" and self._level_of(held, moving) == "critical":
             held.level = "critical"
             held.head = head_of(moving.values())
             events.append(self._event(held, "escalated", evidence, ADVICE[held.kind]))
         counts = renewed or is_look(evidence)
-        quiet = {key: 0 if key in moving else looks + counts for key, looks in held.quiet.items()}
-        held.quiet = {key: looks for key, looks in quiet.items() if looks < self._quiet_limit(held)}
+        held.quiet = {key: 0 if key in moving else looks + counts for key, looks in held.quiet.items()}
+        held.leave([key for key, looks in held.quiet.items() if looks >= self._quiet_limit(held)])
         if not held.quiet:
             events.append(self._close(held, evidence, STARTED_AFRESH if renewed else ""))
         return events

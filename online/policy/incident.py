@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from online.policy.course import Course
 from online.policy.health import is_served
 from online.policy.merging import Signal, SignalKey
 from online.policy.thresholds import DISTANCES
@@ -21,9 +22,10 @@ MOST_CAUSES = 10
 class Incident(msgspec.Struct):
     """An open incident.
 
-    ``joined_at`` is its stage's count of records over all partitions when its last signal joined it in time,
-    ``settled_ms`` the event time until which one could. ``quiet`` holds its signals, each with the number of looks
-    since it last held the incident open; ``causes`` what each signal was at its greatest, those that left too.
+    ``opened_at`` is its stage's count of records over all partitions when it opened, ``opened_ms`` the event time then
+    and ``settled_ms`` a window later, until when a change of its kind is the same drift. ``quiet`` holds its signals,
+    each with the number of looks since it last held the incident open, ``courses`` how each went; ``causes`` what each
+    signal was at its greatest, those that left too.
     """
 
     id: str
@@ -31,18 +33,35 @@ class Incident(msgspec.Struct):
     stage: str
     level: Level
     generation: int
-    joined_at: int
+    opened_at: int
+    opened_ms: int
     settled_ms: int
     since: int | None
     reference: str
     head: Finding
     quiet: dict[SignalKey, int] = {}
+    courses: dict[SignalKey, Course] = {}
     causes: dict[SignalKey, Cause] = {}
     performance_drop: float | None = None
 
     def claims(self, key: SignalKey) -> bool:
         """Whether a signal of the same kind and subject is in the incident, whichever detector looked."""
         return any((key.kind, key.subject) == (held.kind, held.subject) for held in self.quiet)
+
+    def greatest(self, key: SignalKey) -> float:
+        """The greatest effect so far on the subject of ``key``, whichever detector looked."""
+        return max((cause.effect for held, cause in self.causes.items() if held[::2] == key[::2]), default=0.0)
+
+    def join(self, key: SignalKey, effect: float) -> None:
+        """Take a signal in."""
+        self.quiet[key] = 0
+        self.courses.setdefault(key, Course(effect))
+
+    def leave(self, keys: Collection[SignalKey]) -> None:
+        """Let signals go; what they were at their greatest stays."""
+        for key in keys:
+            self.quiet.pop(key, None)
+            self.courses.pop(key, None)
 
     def measure(self, signals: Mapping[SignalKey, Signal]) -> None:
         """Keep what each signal is at its greatest, and the greatest drop of the served performance."""

@@ -55,6 +55,10 @@ class Thresholds:
             "fairness": policy.fairness_floor,
         }
 
+    def floor(self, kind: DriftKind) -> float:
+        """The least effect of a signal of ``kind`` that is worth an alarm."""
+        return self._floors[kind]
+
     def opens(self, signal: Signal) -> bool:
         """Whether a signal that belongs to no incident opens one.
 

@@ -26,11 +26,15 @@ PIPELINE = Pipeline(
 )
 
 
-def evidence(n: int, partitions: int, shift: float = 0.0, at: int = 0, seed: int = 1) -> list[Input]:
-    """What monitors of a stream with a shift of x0 at row ``at`` write."""
+def evidence(
+    n: int, partitions: int, shift: float = 0.0, at: int = 0, seed: int = 1, then: tuple[str, int] | None = None
+) -> list[Input]:
+    """What monitors write of a stream with a shift of x0 at row ``at``, and ``then`` of a feature at another row."""
     rng = np.random.default_rng(seed)
     values, names = rng.normal(size=(n, 8)), rng.choice(4, size=n)
     values[at:, 0] += shift
+    if then is not None:
+        values[then[1] :, int(then[0][1:])] += shift
     homes = rng.integers(partitions, size=n)
     monitors = [Monitor(PIPELINE, partition) for partition in range(partitions)]
     records: list[Input] = []
@@ -78,6 +82,22 @@ def test_a_shift_of_one_feature_is_one_incident(partitions: int, delay: int) -> 
     assert opened.since_event_time_ms == pytest.approx(at, abs=150 * partitions)
     assert opened.histogram is not None
     assert [(other.status, other.id) for other in others] == [("closed", opened.id)]
+
+
+@pytest.mark.parametrize(("partitions", "then"), [(1, ("x0", 4500)), (4, ("x0", 4500)), (1, ("x1", 3600))])
+def test_a_second_shift_is_told_while_the_first_incident_is_open(partitions: int, then: tuple[str, int]) -> None:
+    """The first shift's window became the reference before x0 moves again; x1 moves after the incident's window."""
+    feature, row = then
+    records = evidence(
+        (row + 4500) * partitions, partitions, shift=0.7, at=2000 * partitions, then=(feature, row * partitions)
+    )
+    story = [drift for drift in drifts(Incidents(PIPELINE).process(records)) if drift.kind == "covariate"]
+    first, second = (drift for drift in story if drift.status == "opened")
+    closed = {drift.id: drift.event_time_ms for drift in story if drift.status == "closed"}
+    assert (first.feature, second.feature) == ("x0", feature)
+    assert row * partitions < second.event_time_ms < (row + 700) * partitions
+    assert second.since_event_time_ms == pytest.approx(row * partitions, abs=150 * partitions)
+    assert second.event_time_ms <= closed[first.id] < closed[second.id], "and both end"
 
 
 def test_an_opened_incident_is_an_alert_and_a_closed_one_is_not() -> None:

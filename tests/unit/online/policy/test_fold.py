@@ -256,12 +256,12 @@ def test_an_incident_that_cannot_date_its_change_takes_the_date_of_one_that_can(
     feed = Feed()
     fired = finding("concept", 0.2, version="champion", fired=True, since_event_time_ms=-5)
     (concept,) = feed(fired, stage="learner")
-    (performance,) = feed(finding("performance", 0.2, version="champion"), stage="learner")
-    assert (concept.since_event_time_ms, performance.since_event_time_ms) == (-5, -5)
+    (fairness,) = feed(finding("fairness", 0.2), stage="learner")
+    assert (concept.since_event_time_ms, fairness.since_event_time_ms) == (-5, -5)
     late = Feed()
     late(fired, stage="learner")
     late(msgspec.structs.replace(fired, fired=False), stage="learner", looks=20)
-    (alone,) = late(finding("performance", 0.2, version="champion"), stage="learner")
+    (alone,) = late(finding("fairness", 0.2), stage="learner")
     assert alone.since_event_time_ms is None, "a window later it may be another change"
 
 
