@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from online.detectors.base import Batch
-from online.fairness import LEAST_GROUP, GroupRates, favourable
+from online.disparate_impact import LEAST_GROUP
+from online.fairness import GroupRates, favourable
 from penstock.events import Example, Finding
 from penstock.spec import Date, Pipeline
 
@@ -72,10 +73,11 @@ class DemographicParity:
     """Of each protected attribute, how often each group is answered favourably (`GroupRates`).
 
     ``statistic`` is the disparate impact ratio of the pair of groups that stands worst, ``effect`` how far it lies
-    below its limit (``reference_mean``: what it was, or 0.85 where that is 0.80 to 0.85), ``p_value`` over all pairs.
-    ``measures`` has the window's counts (``n:…``) and rates (``rate:…``) per group, ``disparate_impact`` (least /
-    greatest rate), ``demographic_parity_difference`` (greatest − least), and ``groups_too_small``: how many have fewer
-    than 100 records, and so no rate. With fewer than two large ones nothing is judged: statistic 1, p-value 1.
+    below its limit (``reference_mean``: what it was, or 0.85 where that is 0.80 to 0.85), ``p_value`` over all pairs
+    and windows. ``measures`` has the longest window's counts (``n:…``) and rates (``rate:…``) per group,
+    ``disparate_impact`` (least / greatest rate), ``demographic_parity_difference`` (greatest − least), and
+    ``groups_too_small``: how many have fewer than 100 records, and so no rate. With fewer than two large ones nothing
+    is judged: statistic 1, p-value 1.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:

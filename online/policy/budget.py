@@ -28,9 +28,8 @@ GROUPS: dict[DriftKind, Group] = {
     "concept": "errors",
 }
 
-#: p-values of fairness per protected attribute: of all decisions and of those with a favourable label, each in the
-#: whole window and in its newest part.
-FAIRNESS_SIGNALS = 4
+#: p-values of fairness per protected attribute: of all decisions and of those with a favourable label.
+FAIRNESS_SIGNALS = 2
 
 
 def outcome_count(pipeline: Pipeline) -> int:

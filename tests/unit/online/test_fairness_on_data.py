@@ -50,7 +50,8 @@ def test_the_episode_of_taiwan_credit_is_one_incident():
         )
         events += [(drift.status, drift.feature, row) for drift in policy.update(evidence, row)]
         rows, decisions = [], []
-    assert [(status, feature) for status, feature, _ in events] == [("opened", "SEX"), ("closed", "SEX")]
-    opened, closed = (row for _, _, row in events)
-    assert 15_000 < opened <= 22_500
-    assert 24_000 < closed <= 27_500
+    assert all(row > 15_000 for _, _, row in events)
+    assert [status for status, feature, _ in events if feature == "SEX"] == ["opened", "closed"]
+    opened, closed = (row for _, feature, row in events if feature == "SEX")
+    assert opened <= 22_000
+    assert 24_000 < closed <= 26_000

@@ -36,4 +36,4 @@ def test_the_expected_false_incidents_of_all_looks_are_the_bound(bound: float) -
 
 
 def test_a_protected_attribute_makes_more_signals() -> None:
-    assert outcome_count(replace(PIPELINE, protected=("x0", "x1"))) == learner_signal_count(PIPELINE) + 8
+    assert outcome_count(replace(PIPELINE, protected=("x0", "x1"))) == learner_signal_count(PIPELINE) + 4
