@@ -8,6 +8,8 @@ from math import exp, pi, sqrt
 import numpy as np
 from scipy.stats import kstwo
 
+from online.detectors.contingency import chi_square, chi_square_p_value, pooled_cells
+from online.detectors.dependence import SUSPECT, cells_design_effect, indicator_design_effect
 from online.detectors.windows import FloatArray, IntArray
 
 #: From this many values on, and for n d² below the second, the series' error is under 1e-6.
@@ -17,13 +19,15 @@ DECILES = 10
 
 
 @lru_cache(maxsize=65_536)
-def ks_p_value(statistic: float, n: int, m: int) -> float:
+def ks_p_value(statistic: float, n: int, m: int, design_effect: float = 1.0) -> float:
     """The chance of a KS statistic of at least ``statistic`` between samples of n and m values without drift.
+
+    Of dependent values, a ``design_effect`` times as many tell as much as independent ones.
 
     Asymptotic, as SciPy's ``ks_2samp(method="asymp")``: the one-sample distribution at round(n m / (n + m)) values.
     Its body is the series that SciPy sums too, its tail SciPy's own; cached, as that takes a quarter of a millisecond.
     """
-    size = round(n * m / (n + m))
+    size = max(1, round(n * m / (n + m) / design_effect))
     if size >= SERIES_LEAST and size * statistic * statistic < SERIES_MOST:
         return min(1.0, max(0.0, 1.0 - _pelz_good(statistic, size)))
     return float(np.clip(kstwo.sf(statistic, size), 0.0, 1.0))
@@ -127,6 +131,25 @@ class References:
         current[:, 0], current[:, -1] = upto[:, 0], counted.n - upto[:, -1]
         np.subtract(upto[:, 1:], upto[:, :-1], out=current[:, 1:-1])
         return self._counts, current
+
+    def design_effect(self, f: int, cell: int) -> float:
+        """How dependent the references of feature ``f`` are, in whether they lie in the cells up to ``cell``."""
+        return indicator_design_effect(self.place_one(f, self.samples[f]) <= cell)
+
+    def bins_p_value(self, f: int, reference: IntArray, current: IntArray) -> float:
+        """That of χ² over the bins of feature ``f``, small ones pooled.
+
+        Where it is small it allows for the dependence of the references.
+        """
+        cells = pooled_cells(reference, current)
+        k = int(cells.max()) + 1
+        before, after = (np.bincount(cells, counts, k).astype(np.float64) for counts in (reference, current))
+        statistic = chi_square(before, after)
+        p_value = chi_square_p_value(statistic, k)
+        if p_value > SUSPECT:
+            return p_value
+        placed = np.searchsorted(self._bounds[f], self.place_one(f, self.samples[f]))
+        return chi_square_p_value(statistic / cells_design_effect(cells[placed]), k)
 
 
 class Counted:
