@@ -70,6 +70,7 @@ class KolmogorovSmirnov:
         default = DriftPolicy(look_every=pipeline.drift.look_every)
         self._mode = pipeline.drift.reference_mode
         self._stable = default.psi_warning
+        self._tested = TESTED * self._stable
         self._level, self._floor = significance_level(default, signal_count(pipeline)), default.effect_floor
         self.reset()
 
@@ -132,22 +133,24 @@ class KolmogorovSmirnov:
         self._times.push(times)
 
     def _look(self, references: References, records: int) -> list[Finding]:
-        if len(self._times) == self._window and references.n.min() < MIN_VALUES:
+        if len(self._times) == self._window and references.least < MIN_VALUES:
             for f in np.flatnonzero(references.n < MIN_VALUES).tolist():
                 self._renew(references, f)  # its first records were missing: compare with what came instead
         if self._whole is None:
             self._whole = Counted(references, self._placed.view)
         whole, newest = self._whole, self._newest(references, records)
-        psi = population_stability(*references.bins(whole)).tolist()
-        newest_psi = [] if newest is None else population_stability(*references.bins(newest)).tolist()
+        psi = references.stability(whole).tolist()
+        newest_psi = [] if newest is None else references.stability(newest).tolist()
         findings: list[Finding] = []
         significant = np.zeros(len(self._names), dtype=np.bool_)
-        rows = zip(self._names, references.n.tolist(), whole.n.tolist(), whole.apart()[0].tolist(), psi, strict=True)
+        rows = zip(self._names, references.n.tolist(), whole.n.tolist(), whole.apart().tolist(), psi, strict=True)
         for f, (name, n, m, apart, stability) in enumerate(rows):
             if n < MIN_VALUES or m < MIN_VALUES:
                 continue
             statistic = apart / (n * m)
-            p_value = self._p_value(references, whole, f, stability)
+            p_value = ks_p_value(statistic, n, m)
+            if p_value <= SUSPECT or stability >= self._tested:
+                p_value = self._careful(references, whole, f, p_value, stability)
             found = Finding(
                 detector="ks",
                 kind="covariate",
@@ -178,18 +181,13 @@ class KolmogorovSmirnov:
         self._waited = 0
         return Counted(references, self._placed.view[:, -self._quarter :])
 
-    def _p_value(self, references: References, counted: Counted, f: int, stability: float) -> float:
-        """That of D; where it is not significant and the deciles look unstable, that of χ² over them if it is less.
-
-        Either allows for the dependence of the references where it is small.
-        """
-        n, m = int(references.n[f]), int(counted.n[f])
-        apart, cells = counted.apart()
-        statistic = int(apart[f]) / (n * m)
-        p_value = ks_p_value(statistic, n, m)
+    def _careful(self, references: References, counted: Counted, f: int, p_value: float, stability: float) -> float:
+        """``p_value`` of D, allowing for dependence; where the deciles look unstable, theirs if it is small."""
         if p_value <= SUSPECT:
-            p_value = ks_p_value(statistic, n, m, references.design_effect(f, int(cells[f])))
-        if p_value <= self._level or stability < TESTED * self._stable:
+            n, m = int(references.n[f]), int(counted.n[f])
+            statistic = int(counted.apart()[f]) / (n * m)
+            p_value = ks_p_value(statistic, n, m, references.design_effect(f, counted.cell(f)))
+        if p_value <= self._level or stability < self._tested:
             return p_value
         before, after = (counts[f] for counts in references.bins(counted))
         of_bins = references.bins_p_value(f, before, after)
@@ -202,10 +200,10 @@ class KolmogorovSmirnov:
         n, m = int(references.n[f]), int(newest.n[f])
         if m < MIN_VALUES:
             return None
-        statistic = int(newest.apart()[0][f]) / (n * m)
+        statistic = int(newest.apart()[f]) / (n * m)
         if statistic < self._floor and stability < self._stable:
             return None
-        p_value = self._p_value(references, newest, f, stability)
+        p_value = self._careful(references, newest, f, ks_p_value(statistic, n, m), stability)
         if p_value > self._level:
             return None
         found = msgspec.structs.replace(found, statistic=statistic, effect=statistic, p_value=p_value, n_current=m)
@@ -215,7 +213,7 @@ class KolmogorovSmirnov:
         """``found`` in the newest ``records``, with what is costly: when it began, means, histogram, all distances."""
         column = self._values.view[f]
         present = ~np.isnan(column)
-        cell = int(counted.apart()[1][f])
+        cell = counted.cell(f)
         begin = onset(self._placed.view[f, present] <= cell, int(references.until[f, cell]) / found.n_reference)
         newest = column[-records:]
         reference, current = references.samples[f], newest[~np.isnan(newest)]

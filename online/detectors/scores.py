@@ -169,10 +169,10 @@ def _score(reference: list[Served], current: list[Served]) -> Finding | None:
     references = References([before], len(before))
     placed = references.place(after[None, :])
     counted = Counted(references, placed)
-    statistic = int(counted.apart()[0][0]) / (len(before) * len(after))
+    statistic = int(counted.apart()[0]) / (len(before) * len(after))
     p_value = ks_p_value(statistic, len(before), len(after))
     bins = [counts[0] for counts in references.bins(counted)]
-    cell = int(counted.apart()[1][0])
+    cell = counted.cell(0)
     if p_value <= SUSPECT:
         p_value = ks_p_value(statistic, len(before), len(after), references.design_effect(0, cell))
     return Finding(
