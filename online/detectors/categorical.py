@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import msgspec
 import numpy as np
-from scipy.special import chdtrc
 
 from online.detectors.base import Batch
+from online.detectors.contingency import LEAST_EXPECTED, chi_square, chi_square_p_value
+from online.detectors.dependence import SUSPECT, cells_design_effect
 from online.detectors.distances import jensen_shannon, population_stability
 from online.detectors.significance import category_features, signal_count, significance_level
 from online.detectors.windows import MIN_VALUES, SHORT, AlarmAges, Packed, onset
 from penstock.events import FeatureValue, Finding, Histogram
 from penstock.spec import DriftPolicy, Pipeline
 
-#: Cells in which the smaller sample expects fewer values than this are pooled: the χ² tail would not hold.
-LEAST_EXPECTED = 10.0
 #: Characters of a category that are looked at; longer ones that begin alike count as one.
 CATEGORY_LENGTH = 64
 #: The name of the pooled cell in histograms.
@@ -57,15 +56,17 @@ class Table:
 
     def statistic(self) -> float:
         """Pearson's χ² of homogeneity."""
-        both = self.reference + self.current
-        expected = both * (self.m / (self.n + self.m))
-        square = (self.current - expected) ** 2
-        return float(np.sum(square / expected + square / (both - expected)))
+        return chi_square(self.reference, self.current)
 
-    def p_value(self, statistic: float) -> float:
-        """Its asymptotic p-value; 1 where everything is in one cell."""
-        degrees = len(self.names) - 1
-        return float(chdtrc(degrees, statistic)) if degrees else 1.0
+    def p_value(self, statistic: float, reference: Sequence[str]) -> float:
+        """Its asymptotic p-value; where that is small it allows for the dependence of ``reference``, in order."""
+        p_value = chi_square_p_value(statistic, len(self.names))
+        if p_value > SUSPECT:
+            return p_value
+        cell_of = {name: cell for cell, name in enumerate(self.names)}
+        last = len(self.names) - 1
+        cells = np.array([cell_of.get(value, last) for value in reference], dtype=np.int64)
+        return chi_square_p_value(statistic / cells_design_effect(cells), len(self.names))
 
     def total_variation(self) -> float:
         """Half the sum of the absolute differences of the shares, in [0, 1]."""
@@ -96,8 +97,21 @@ class _Feature:
     def __init__(self, name: str) -> None:
         self.name = name
         self.reference: Counter[str] = Counter()
+        #: The same in order.
+        self.referred: list[str] = []
         self.window: deque[str | None] = deque()
         self.current: Counter[str] = Counter()
+
+    def refer(self, values: Iterable[str | None]) -> None:
+        """Add ``values`` to the reference."""
+        present = [value for value in values if value is not None]
+        self.referred += present
+        self.reference.update(present)
+
+    def renew(self) -> None:
+        """The window becomes the reference."""
+        self.reference, self.referred = Counter(), []
+        self.refer(self.window)
 
     def slide(self, values: Iterable[str | None], size: int) -> None:
         for value in values:
@@ -117,7 +131,7 @@ class _Feature:
 
 
 class _State(msgspec.Struct, array_like=True):
-    reference: list[dict[str, int]]
+    referred: list[list[str]]
     windows: list[list[str | None]]
     times: list[int]
     filled: int
@@ -130,7 +144,8 @@ class ChiSquare:
     ``statistic`` is Pearson's χ² (1900; k cells, k − 1 degrees of freedom), ``effect`` the total variation
     ½ Σ |reference share − current share|. Categories are pooled by their count in both samples together until the
     smaller sample expects 10 in each cell, so the choice of cells favours neither, and a feature with a hundred
-    thousand values costs no more than its two windows. The newest quarter of the window is compared too, and is the
+    thousand values costs no more than its two windows. Small p-values allow for the dependence of successive values, as
+    it is in the reference (`online.detectors.dependence`). The newest quarter of the window is compared too, and is the
     finding where it is significant and the whole is not. ``psi`` and ``jensen_shannon`` are of the same cells. Missing
     values are left out.
     """
@@ -158,7 +173,7 @@ class ChiSquare:
             return
         self._times.clear()
         for feature in self._features:
-            feature.reference = Counter(feature.current)
+            feature.renew()
             feature.window.clear()
             feature.current.clear()
 
@@ -171,7 +186,7 @@ class ChiSquare:
         self._times.extend(batch.times[take:])
         for feature in self._features:
             values = iter([category(row[feature.name]) for row in batch.rows])
-            feature.reference.update(value for value in islice(values, take) if value is not None)
+            feature.refer(islice(values, take))
             feature.slide(values, self._window)
         return self._look(len(batch.rows))
 
@@ -180,7 +195,7 @@ class ChiSquare:
         significant = np.zeros(len(self._names), dtype=np.bool_)
         for f, feature in enumerate(self._features):
             if feature.reference.total() < MIN_VALUES and len(self._times) == self._window:
-                feature.reference = Counter(feature.current)  # its first records were missing
+                feature.renew()  # its first records were missing
             if min(feature.reference.total(), feature.current.total()) < MIN_VALUES:
                 continue
             finding, significant[f] = self._compare(feature, feature.current)
@@ -190,13 +205,13 @@ class ChiSquare:
                 finding = sooner if significant[f] else finding
             findings.append(finding)
         for f in self._ages.update(significant, records):
-            self._features[f].reference = Counter(self._features[f].current)
+            self._features[f].renew()
         return findings
 
     def _compare(self, feature: _Feature, current: Counter[str]) -> tuple[Finding, bool]:
         table = Table(feature.reference, current)
         statistic, effect = table.statistic(), table.total_variation()
-        p_value = table.p_value(statistic)
+        p_value = table.p_value(statistic, feature.referred)
         stability = float(population_stability(table.reference, table.current))
         significant = p_value <= self._level and (effect >= self._floor or stability >= self._stable)
         finding = Finding(
@@ -224,11 +239,11 @@ class ChiSquare:
         return present[onset(np.array(member, dtype=np.bool_), share)][0]
 
     def state(self) -> bytes:
-        """Reference counts, windows and alarm ages."""
+        """References, windows and alarm ages."""
         features = self._features
         return msgspec.msgpack.encode(
             _State(
-                [dict(feature.reference) for feature in features],
+                [feature.referred for feature in features],
                 [list(feature.window) for feature in features],
                 list(self._times),
                 self._filled,
@@ -242,8 +257,9 @@ class ChiSquare:
         self._times = deque(held.times, maxlen=self._window)
         self._filled = held.filled
         self._ages.unpack(held.ages)
-        for feature, reference, window in zip(self._features, held.reference, held.windows, strict=True):
-            feature.reference = Counter(reference)
+        for feature, referred, window in zip(self._features, held.referred, held.windows, strict=True):
+            feature.reference, feature.referred = Counter(), []
+            feature.refer(referred)
             feature.window.clear()
             feature.current.clear()
             feature.slide(window, self._window)

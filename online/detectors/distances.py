@@ -20,13 +20,13 @@ def population_stability(reference: Counts, current: Counts) -> FloatArray:
     formula without the 0.5, which is infinite for an empty bin (Siddiqi, Credit Risk Scorecards, 2006). Without drift
     it is about (k - 1) (1 / n + 1 / m). 0 where both samples are empty.
     """
-    held = (reference + current) > 0
-    added = SMALL_COUNT * np.maximum(1, held.sum(axis=-1, keepdims=True))
-    n, m = reference.sum(axis=-1, keepdims=True), current.sum(axis=-1, keepdims=True)
-    p = (reference + SMALL_COUNT) / (n + added)
-    q = (current + SMALL_COUNT) / (m + added)
-    terms: FloatArray = np.where(held, (p - q) * np.log(p / q), 0.0)
-    return np.asarray(terms.sum(axis=-1))
+    held = reference + current > 0
+    add = np.add.reduce  # the method ``sum`` costs twice as much on so little
+    added = SMALL_COUNT * np.maximum(1, add(held, axis=-1, keepdims=True, dtype=np.int64))
+    p = (reference + SMALL_COUNT) / (add(reference, axis=-1, keepdims=True) + added)
+    q = (current + SMALL_COUNT) / (add(current, axis=-1, keepdims=True) + added)
+    terms: FloatArray = (p - q) * np.log(p / q) * held
+    return np.asarray(add(terms, axis=-1))
 
 
 def jensen_shannon(reference: Counts, current: Counts) -> float:

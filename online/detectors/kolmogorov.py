@@ -8,6 +8,9 @@ from math import exp, pi, sqrt
 import numpy as np
 from scipy.stats import kstwo
 
+from online.detectors.contingency import chi_square, chi_square_p_value, pooled_cells
+from online.detectors.dependence import SUSPECT, cells_design_effect, indicator_design_effect
+from online.detectors.distances import SMALL_COUNT, population_stability
 from online.detectors.windows import FloatArray, IntArray
 
 #: From this many values on, and for n d² below the second, the series' error is under 1e-6.
@@ -17,13 +20,15 @@ DECILES = 10
 
 
 @lru_cache(maxsize=65_536)
-def ks_p_value(statistic: float, n: int, m: int) -> float:
+def ks_p_value(statistic: float, n: int, m: int, design_effect: float = 1.0) -> float:
     """The chance of a KS statistic of at least ``statistic`` between samples of n and m values without drift.
+
+    Of dependent values, a ``design_effect`` times as many tell as much as independent ones.
 
     Asymptotic, as SciPy's ``ks_2samp(method="asymp")``: the one-sample distribution at round(n m / (n + m)) values.
     Its body is the series that SciPy sums too, its tail SciPy's own; cached, as that takes a quarter of a millisecond.
     """
-    size = round(n * m / (n + m))
+    size = max(1, round(n * m / (n + m) / design_effect))
     if size >= SERIES_LEAST and size * statistic * statistic < SERIES_MOST:
         return min(1.0, max(0.0, 1.0 - _pelz_good(statistic, size)))
     return float(np.clip(kstwo.sf(statistic, size), 0.0, 1.0))
@@ -77,9 +82,13 @@ class References:
         #: Products of two counts up to ``most`` fit.
         self.until = np.zeros((features, self.width), dtype=np.int32 if most * most < 2**31 else np.int64)
         self._first = np.arange(0, features * self.width, self.width)[:, None]
+        #: The fewest values that a feature has.
+        self.least = 0
         self._points = [np.empty(0)] * features
         self._bounds = np.zeros((features, DECILES - 1), dtype=np.int64)
         self._counts = np.zeros((features, DECILES), dtype=np.int64)
+        self._shares = np.zeros((features, DECILES))
+        self._all_held = False
         for f, sample in enumerate(samples):
             self.replace(f, sample)
 
@@ -93,8 +102,11 @@ class References:
         cells = np.zeros(self.width, dtype=np.int64)
         cells[1 : 2 * len(values) : 2] = counts
         self.until[f] = np.cumsum(cells)
+        self.least = int(self.n.min())
         self._bounds[f] = self._decile_ends(f)
         self._counts[f] = np.diff(self.until[f, self._bounds[f]], prepend=0, append=len(sample))
+        self._shares[f] = (self._counts[f] + SMALL_COUNT) / (len(sample) + SMALL_COUNT * DECILES)
+        self._all_held = bool(self._counts.all())
 
     def _decile_ends(self, f: int) -> IntArray:
         """The last cells of the bins but one: bins end after each decile, and a value of two deciles has its own."""
@@ -109,8 +121,8 @@ class References:
     def place(self, values: FloatArray) -> IntArray:
         """The cell of each value (features × records); NaN is a missing value."""
         cells = np.empty(values.shape, dtype=np.int64)
-        for f, points in enumerate(self._points):
-            cells[f] = points.searchsorted(values[f], "right")
+        for row, points, column in zip(cells, self._points, values, strict=True):
+            row[:] = points.searchsorted(column, "right")
         cells[np.isnan(values)] = self.width - 1
         return cells
 
@@ -128,13 +140,41 @@ class References:
         np.subtract(upto[:, 1:], upto[:, :-1], out=current[:, 1:-1])
         return self._counts, current
 
+    def stability(self, counted: Counted) -> FloatArray:
+        """The population stability index of each feature over these bins."""
+        reference, current = self.bins(counted)
+        if not self._all_held:
+            return population_stability(reference, current)
+        q = (current + SMALL_COUNT) / (counted.n + SMALL_COUNT * DECILES)[:, None]
+        index: FloatArray = np.add.reduce((self._shares - q) * np.log(self._shares / q), axis=1)
+        return index
+
+    def design_effect(self, f: int, cell: int) -> float:
+        """How dependent the references of feature ``f`` are, in whether they lie in the cells up to ``cell``."""
+        return indicator_design_effect(self.place_one(f, self.samples[f]) <= cell)
+
+    def bins_p_value(self, f: int, reference: IntArray, current: IntArray) -> float:
+        """That of χ² over the bins of feature ``f``, small ones pooled.
+
+        Where it is small it allows for the dependence of the references.
+        """
+        cells = pooled_cells(reference, current)
+        k = int(cells.max()) + 1
+        before, after = (np.bincount(cells, counts, k).astype(np.float64) for counts in (reference, current))
+        statistic = chi_square(before, after)
+        p_value = chi_square_p_value(statistic, k)
+        if p_value > SUSPECT:
+            return p_value
+        placed = np.searchsorted(self._bounds[f], self.place_one(f, self.samples[f]))
+        return chi_square_p_value(statistic / cells_design_effect(cells[placed]), k)
+
 
 class Counted:
     """How many values of a window lie in the cells up to each (``until``, features × cells), and D from that."""
 
     def __init__(self, references: References, placed: IntArray) -> None:
         self._references = references
-        self._apart: tuple[IntArray, IntArray] | None = None
+        self._apart: IntArray | None = None
         features, width = references.until.shape
         first = np.arange(0, features * width, width)[:, None]
         counts = np.bincount((placed + first).ravel(), minlength=features * width)
@@ -155,13 +195,18 @@ class Counted:
             elif old < new:
                 row[old:new] -= 1
 
-    def apart(self) -> tuple[IntArray, IntArray]:
-        """Per feature D × n × m, exactly, and the first cell at whose end the samples are that far apart."""
+    def apart(self) -> IntArray:
+        """Per feature D × n × m, exactly."""
         if self._apart is None:
             self._apart = self._furthest()
         return self._apart
 
-    def _furthest(self) -> tuple[IntArray, IntArray]:
+    def cell(self, f: int) -> int:
+        """The first cell at whose end the samples of feature ``f`` are that far apart."""
+        self.apart()
+        return int(np.abs(self._scratch[f, :-1]).argmax())
+
+    def _furthest(self) -> IntArray:
         until, n, m, scratch = self._references.until, self._references.n, self.n, self._scratch
         equal = bool((n == m).all())
         if equal:
@@ -170,7 +215,6 @@ class Counted:
             np.multiply(self.until, n[:, None], out=scratch, casting="unsafe")
             scratch -= until * m[:, None]
         within = scratch[:, :-1]
-        np.abs(within, out=within)
-        cells = within.argmax(axis=1)
-        furthest = within[np.arange(len(cells)), cells].astype(np.int64)
-        return (furthest * n if equal else furthest), cells
+        # Two reductions that only read: absolute values and their argmax would cost three times as much.
+        furthest: IntArray = np.maximum(within.max(axis=1), -within.min(axis=1)).astype(np.int64)
+        return furthest * n if equal else furthest

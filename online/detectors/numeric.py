@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from math import exp
 from operator import itemgetter
 
 import msgspec
 import numpy as np
 
 from online.detectors.base import Batch
+from online.detectors.dependence import SUSPECT
 from online.detectors.distances import jensen_shannon, population_stability, wasserstein
 from online.detectors.kolmogorov import Counted, References, ks_p_value
 from online.detectors.significance import numeric_features, signal_count, significance_level
@@ -30,8 +30,8 @@ from penstock.spec import DriftPolicy, Pipeline
 
 #: Bars of the histograms in findings; the outer two take in what lies beyond the 1 % and 99 % quantiles.
 BARS = 12
-#: How many times the level a p-value's limit must be to be far above it.
-FAR = 100
+#: From this share of the index that counts as unstable on, the deciles are tested too.
+TESTED = 0.5
 #: The newest quarter is compared when this share of a window has come since it was.
 STRIDE = 0.025
 
@@ -49,6 +49,9 @@ class KolmogorovSmirnov:
     """KS statistic of each numeric feature's sliding window against its reference window.
 
     D = sup |F_reference - F_current| (Smirnov 1939), exact with ties; p-value by `ks_p_value`. ``effect`` is D itself.
+    From a population stability index of 0.05 on, χ² over the reference's deciles is tested where D is not significant:
+    it sees a change of the spread sooner, and the lesser p-value counts where that is at most 0.01. Small p-values
+    allow for the dependence of successive values, as it is in the reference (`online.detectors.dependence`).
     The newest quarter of the window is compared too, at most once per 1/40 of a window, and is the finding where it is
     significant and the whole is not: a strong change is seen there twice as soon. Missing values are left out; a
     feature with fewer than 50 values on a side has no finding. Every finding has the population stability index over
@@ -67,6 +70,7 @@ class KolmogorovSmirnov:
         default = DriftPolicy(look_every=pipeline.drift.look_every)
         self._mode = pipeline.drift.reference_mode
         self._stable = default.psi_warning
+        self._tested = TESTED * self._stable
         self._level, self._floor = significance_level(default, signal_count(pipeline)), default.effect_floor
         self.reset()
 
@@ -129,21 +133,24 @@ class KolmogorovSmirnov:
         self._times.push(times)
 
     def _look(self, references: References, records: int) -> list[Finding]:
-        if len(self._times) == self._window and references.n.min() < MIN_VALUES:
+        if len(self._times) == self._window and references.least < MIN_VALUES:
             for f in np.flatnonzero(references.n < MIN_VALUES).tolist():
                 self._renew(references, f)  # its first records were missing: compare with what came instead
         if self._whole is None:
             self._whole = Counted(references, self._placed.view)
         whole, newest = self._whole, self._newest(references, records)
-        psi = population_stability(*references.bins(whole)).tolist()
+        psi = references.stability(whole).tolist()
+        newest_psi = [] if newest is None else references.stability(newest).tolist()
         findings: list[Finding] = []
         significant = np.zeros(len(self._names), dtype=np.bool_)
-        rows = zip(self._names, references.n.tolist(), whole.n.tolist(), whole.apart()[0].tolist(), psi, strict=True)
+        rows = zip(self._names, references.n.tolist(), whole.n.tolist(), whole.apart().tolist(), psi, strict=True)
         for f, (name, n, m, apart, stability) in enumerate(rows):
             if n < MIN_VALUES or m < MIN_VALUES:
                 continue
             statistic = apart / (n * m)
             p_value = ks_p_value(statistic, n, m)
+            if p_value <= SUSPECT or stability >= self._tested:
+                p_value = self._careful(references, whole, f, p_value, stability)
             found = Finding(
                 detector="ks",
                 kind="covariate",
@@ -157,7 +164,9 @@ class KolmogorovSmirnov:
             )
             if p_value <= self._level and (statistic >= self._floor or stability >= self._stable):
                 found, significant[f] = self._detailed(references, whole, len(self._times), f, found), True
-            elif newest is not None and (sooner := self._sooner(references, newest, f, found)) is not None:
+            elif (
+                newest is not None and (sooner := self._sooner(references, newest, f, newest_psi[f], found)) is not None
+            ):
                 found, significant[f] = sooner, True
             findings.append(found)
         for f in self._ages.update(significant, records).tolist():
@@ -172,18 +181,29 @@ class KolmogorovSmirnov:
         self._waited = 0
         return Counted(references, self._placed.view[:, -self._quarter :])
 
-    def _sooner(self, references: References, newest: Counted, f: int, found: Finding) -> Finding | None:
-        """The finding of the newest quarter where it is significant.
+    def _careful(self, references: References, counted: Counted, f: int, p_value: float, stability: float) -> float:
+        """``p_value`` of D, allowing for dependence; where the deciles look unstable, theirs if it is small."""
+        if p_value <= SUSPECT:
+            n, m = int(references.n[f]), int(counted.n[f])
+            statistic = int(counted.apart()[f]) / (n * m)
+            p_value = ks_p_value(statistic, n, m, references.design_effect(f, counted.cell(f)))
+        if p_value <= self._level or stability < self._tested:
+            return p_value
+        before, after = (counts[f] for counts in references.bins(counted))
+        of_bins = references.bins_p_value(f, before, after)
+        return of_bins if of_bins < min(p_value, SUSPECT) else p_value
 
-        Spares the p-value where its limit, 2 exp(-2 n m / (n + m) D²), is far above the level.
-        """
+    def _sooner(
+        self, references: References, newest: Counted, f: int, stability: float, found: Finding
+    ) -> Finding | None:
+        """The finding of the newest quarter where it is significant."""
         n, m = int(references.n[f]), int(newest.n[f])
         if m < MIN_VALUES:
             return None
-        statistic = int(newest.apart()[0][f]) / (n * m)
-        if statistic < self._floor or 2 * exp(-2 * n * m / (n + m) * statistic**2) > FAR * self._level:
+        statistic = int(newest.apart()[f]) / (n * m)
+        if statistic < self._floor and stability < self._stable:
             return None
-        p_value = ks_p_value(statistic, n, m)
+        p_value = self._careful(references, newest, f, ks_p_value(statistic, n, m), stability)
         if p_value > self._level:
             return None
         found = msgspec.structs.replace(found, statistic=statistic, effect=statistic, p_value=p_value, n_current=m)
@@ -193,7 +213,7 @@ class KolmogorovSmirnov:
         """``found`` in the newest ``records``, with what is costly: when it began, means, histogram, all distances."""
         column = self._values.view[f]
         present = ~np.isnan(column)
-        cell = int(counted.apart()[1][f])
+        cell = counted.cell(f)
         begin = onset(self._placed.view[f, present] <= cell, int(references.until[f, cell]) / found.n_reference)
         newest = column[-records:]
         reference, current = references.samples[f], newest[~np.isnan(newest)]

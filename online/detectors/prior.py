@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy.special import chdtrc
 
+from online.detectors.contingency import chi_square, chi_square_p_value, pooled_cells
+from online.detectors.dependence import SUSPECT, cells_design_effect, indicator_design_effect
 from online.detectors.distances import jensen_shannon, population_stability, wasserstein
 from online.detectors.kolmogorov import ks_p_value
 from online.detectors.labelled import LabelledWindows, lasting_level
@@ -14,8 +15,6 @@ from online.detectors.windows import MIN_VALUES, SHORT, BoolArray, FloatArray, I
 from penstock.events import Example, Finding, Histogram, Score
 from penstock.spec import DriftPolicy, Pipeline
 
-#: Classes of which the smaller sample expects fewer labels than this are pooled: the χ² tail would not hold.
-LEAST_EXPECTED = 10.0
 #: Classes that a histogram names; the others are pooled there.
 BARS = 12
 #: Bins of a regression's targets: the reference's deciles.
@@ -62,18 +61,18 @@ class _Shares:
         """Classes by size; the rare ones are pooled until the smaller sample expects 10 labels in a cell."""
         n, m = len(reference), len(current)
         before, after = self._counts(reference), self._counts(current)
-        cells = pooled(before + after, LEAST_EXPECTED * (n + m) / min(n, m))
+        cells = pooled_cells(before, after)
         k = int(cells.max()) + 1
-        r = np.bincount(cells, weights=before, minlength=k)
-        c = np.bincount(cells, weights=after, minlength=k)
-        expected = (r + c) * (m / (n + m))
-        square = (c - expected) ** 2
-        statistic = float(np.sum(square / expected + square / (r + c - expected))) if k > 1 else 0.0
+        r, c = (np.bincount(cells, counts, k).astype(np.float64) for counts in (before, after))
+        statistic = chi_square(r, c) if k > 1 else 0.0
+        p_value = chi_square_p_value(statistic, k)
+        if p_value <= SUSPECT:
+            p_value = chi_square_p_value(statistic / cells_design_effect(cells[reference.astype(np.int64)]), k)
         up = c / m > r / n
         return _Compared(
             statistic=statistic,
             effect=float(min(1.0, 0.5 * np.abs(r / n - c / m).sum())),
-            p_value=float(chdtrc(k - 1, statistic)) if k > 1 else 1.0,
+            p_value=p_value,
             reference=r.astype(np.int64),
             current=c.astype(np.int64),
             risen=up[cells[current.astype(np.int64)]],
@@ -113,12 +112,15 @@ class _Targets:
         at = int(np.abs(apart).argmax())
         statistic = abs(int(apart[at])) / (n * m)
         bounds = np.unique(before[(n * np.arange(1, DECILES)) // DECILES])
+        p_value = ks_p_value(statistic, n, m)
+        if p_value <= SUSPECT:
+            p_value = ks_p_value(statistic, n, m, indicator_design_effect(reference <= both[at]))
         low = bool(apart[at] < 0)
         member = current <= both[at] if low else current > both[at]
         return _Compared(
             statistic=statistic,
             effect=statistic,
-            p_value=ks_p_value(statistic, n, m),
+            p_value=p_value,
             reference=np.bincount(np.searchsorted(bounds, reference, "left"), minlength=len(bounds) + 1),
             current=np.bincount(np.searchsorted(bounds, current, "left"), minlength=len(bounds) + 1),
             risen=member,
@@ -144,30 +146,14 @@ class _Targets:
         return Histogram(reference=counts[0], current=counts[1], edges=edges.tolist())
 
 
-def pooled(counts: IntArray, least: float) -> IntArray:
-    """The cell of each class: those with ``least`` labels alone, the others gathered by size until a cell has that.
-
-    What is left over joins the last cell. Decided by both samples together, so the choice favours neither.
-    """
-    cells = np.zeros(len(counts), dtype=np.int64)
-    cell, held = 0, 0
-    for code in np.argsort(-counts, kind="stable").tolist():
-        cells[code] = cell
-        held += int(counts[code])
-        if held >= least:
-            cell, held = cell + 1, 0
-    if cell and held < least:
-        cells[cells == cell] = cell - 1
-    return cells
-
-
 class LabelShift:
     """Whether labels are distributed as in the reference, looked at every ``drift.look_every`` labelled examples.
 
     Classes: Pearson's χ² of homogeneity (1900), ``effect`` = total variation ½ Σ |reference share - current share|.
     Regression: the two-sample Kolmogorov-Smirnov test of the target, ``effect`` = D. The reference is the first
     ``drift.reference`` labels of a generation, the current sample the newest ``drift.window`` after them, or their
-    newest quarter where that is significant and the whole is not. ``measures`` holds PSI, and where the shift is
+    newest quarter where that is significant and the whole is not. Small p-values allow for the dependence of successive
+    labels, as it is in the reference (`online.detectors.dependence`). ``measures`` holds PSI, and where the shift is
     significant the Jensen-Shannon distance and for a regression the Wasserstein distance.
 
     A shift of 2 × window labels is the new normal. Pickles as a whole.

@@ -14,6 +14,7 @@ from online.detectors.base import Batch
 from online.detectors.significance import has_range, signal_count, significance_level
 from online.detectors.windows import (
     MIN_VALUES,
+    SHORT,
     AlarmAges,
     IntArray,
     Packed,
@@ -90,9 +91,9 @@ class _State(msgspec.Struct, array_like=True):
 class SchemaShares:
     """Per feature: is the share of missing, out-of-range or undeclared values higher than in the reference?
 
-    One-sided two-proportion z-test; ``statistic`` and ``effect`` are the rise of the share. Out of range and undeclared
-    are judged where the spec declares a range or values, among values that are not missing. A share that did not rise
-    gives no finding.
+    One-sided two-proportion z-test; ``statistic`` and ``effect`` are the rise of the share in the whole window, or in
+    its newest quarter where that is significant and the whole is not. Out of range and undeclared are judged where the
+    spec declares a range or values, among values that are not missing. A share that did not rise gives no finding.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -142,34 +143,47 @@ class SchemaShares:
         if len(self._times) == self._window:  # where the first records said nothing: compare with what came instead
             blank = (self._n < MIN_VALUES) & (later_n >= MIN_VALUES)
             self._hits[blank], self._n[blank] = later_hits[blank], later_n[blank]
+        recent = self._marks[-max(1, self._window // SHORT) :]
+        recent_hits, recent_n = (recent == _YES).sum(axis=0), (recent != _SILENT).sum(axis=0)
         findings: list[Finding] = []
         significant = np.zeros(len(self._signals), dtype=np.bool_)
-        for s in np.flatnonzero(later_hits * self._n > self._hits * later_n):
-            n, m = int(self._n[s]), int(later_n[s])
-            if min(n, m) < MIN_VALUES:
-                continue
-            p_value = two_proportion_p_value(int(self._hits[s]), n, int(later_hits[s]), m)
-            share, later_share = float(self._hits[s] / n), float(later_hits[s] / m)
-            rise = later_share - share
-            significant[s] = p_value <= self._level and rise >= self._floor
-            findings.append(
-                Finding(
-                    detector=self._signals[s].detector,
-                    kind="schema",
-                    feature=self._signals[s].feature,
-                    statistic=rise,
-                    effect=rise,
-                    p_value=p_value,
-                    n_reference=n,
-                    n_current=m,
-                    since_event_time_ms=self._since(int(s), share) if significant[s] else None,
-                    reference_mean=share,
-                    current_mean=later_share,
-                )
-            )
+        risen = (later_hits * self._n > self._hits * later_n) | (recent_hits * self._n > self._hits * recent_n)
+        for s in np.flatnonzero(risen).tolist():
+            found, significant[s] = self._compare(s, int(later_hits[s]), int(later_n[s]))
+            if not significant[s]:
+                sooner, significant[s] = self._compare(s, int(recent_hits[s]), int(recent_n[s]))
+                found = sooner if significant[s] else found
+            if found is not None:
+                findings.append(found)
         due = self._ages.update(significant, records)
         self._hits[due], self._n[due] = later_hits[due], later_n[due]
         return findings
+
+    def _compare(self, s: int, later_hits: int, m: int) -> tuple[Finding | None, bool]:
+        """The rise to ``later_hits`` of ``m``, if it is one, and whether it is significant."""
+        n = int(self._n[s])
+        if min(n, m) < MIN_VALUES:
+            return None, False
+        share, later_share = float(self._hits[s] / n), later_hits / m
+        rise = later_share - share
+        if rise <= 0.0:
+            return None, False
+        p_value = two_proportion_p_value(int(self._hits[s]), n, later_hits, m)
+        significant = p_value <= self._level and rise >= self._floor
+        finding = Finding(
+            detector=self._signals[s].detector,
+            kind="schema",
+            feature=self._signals[s].feature,
+            statistic=rise,
+            effect=rise,
+            p_value=p_value,
+            n_reference=n,
+            n_current=m,
+            since_event_time_ms=self._since(s, share) if significant else None,
+            reference_mean=share,
+            current_mean=later_share,
+        )
+        return finding, significant
 
     def _since(self, s: int, share: float) -> int:
         marks = self._marks[:, s]

@@ -11,6 +11,7 @@ from scipy.special import ndtr
 
 from online.detectors.base import Batch
 from online.detectors.categorical import POOLED, Table
+from online.detectors.dependence import SUSPECT, design_effect
 from online.detectors.distances import jensen_shannon, population_stability, wasserstein
 from online.detectors.kolmogorov import Counted, References, ks_p_value
 from online.detectors.numeric import numeric_histogram
@@ -128,7 +129,7 @@ class ServedScores:
             kind="prediction",
             statistic=statistic,
             effect=table.total_variation(),
-            p_value=table.p_value(statistic),
+            p_value=table.p_value(statistic, [one.decision for one in reference]),
             n_reference=table.n,
             n_current=table.m,
             since_event_time_ms=_since(current, member, share),
@@ -168,15 +169,18 @@ def _score(reference: list[Served], current: list[Served]) -> Finding | None:
     references = References([before], len(before))
     placed = references.place(after[None, :])
     counted = Counted(references, placed)
-    statistic = int(counted.apart()[0][0]) / (len(before) * len(after))
+    statistic = int(counted.apart()[0]) / (len(before) * len(after))
+    p_value = ks_p_value(statistic, len(before), len(after))
     bins = [counts[0] for counts in references.bins(counted)]
-    cell = int(counted.apart()[1][0])
+    cell = counted.cell(0)
+    if p_value <= SUSPECT:
+        p_value = ks_p_value(statistic, len(before), len(after), references.design_effect(0, cell))
     return Finding(
         detector="score",
         kind="prediction",
         statistic=statistic,
         effect=statistic,
-        p_value=ks_p_value(statistic, len(before), len(after)),
+        p_value=p_value,
         n_reference=len(before),
         n_current=len(after),
         since_event_time_ms=_since(current, placed[0] <= cell, int(references.until[0, cell]) / len(before)),
@@ -213,7 +217,12 @@ def _rise(
         return None
     low, high = float(before.mean()), float(after.mean())
     rise, variance = high - low, float(before.var()) / n + float(after.var()) / m
-    p_value = float(ndtr(-rise / np.sqrt(variance))) if variance > ROUNDING**2 else float(rise <= ROUNDING)
+    if variance > ROUNDING**2:
+        p_value = float(ndtr(-rise / np.sqrt(variance)))
+        if p_value <= SUSPECT:
+            p_value = float(ndtr(-rise / np.sqrt(variance * design_effect(before[None, :]))))
+    else:
+        p_value = float(rise <= ROUNDING)
     return Finding(
         detector=detector,
         kind="uncertainty",

@@ -35,12 +35,15 @@ def has_range(feature: Numeric) -> bool:
 def signal_count(pipeline: Pipeline) -> int:
     """How many p-values one look has at most.
 
-    Per feature two of its distribution (the whole window and its newest quarter), one of its missing rate, and one of
-    its unexpected values where the spec declares what is expected; per pipeline what was served and the population.
+    Each of the whole window and of its newest quarter: per feature one of its distribution, for a number a second one
+    (of its share in each decile), one of its missing rate, and one of its unexpected values where the spec declares
+    what is expected. Per pipeline what was served and the population.
     """
+    numbers = len(numeric_features(pipeline))
     ranges = sum(has_range(feature) for feature in numeric_features(pipeline))
     values = sum(isinstance(feature, Categorical) and bool(feature.values) for feature in category_features(pipeline))
-    return 3 * monitored_count(pipeline) + ranges + values + SERVED_SIGNALS + POPULATION_SIGNALS
+    per_window = 2 * monitored_count(pipeline) + numbers + ranges + values
+    return 2 * per_window + SERVED_SIGNALS + POPULATION_SIGNALS
 
 
 def significance_level(policy: DriftPolicy, signals: int) -> float:

@@ -12,6 +12,7 @@ from scipy.stats import chi2_contingency
 
 from online.detectors.base import Batch
 from online.detectors.categorical import CATEGORY_LENGTH, POOLED, ChiSquare, category
+from online.detectors.dependence import SUSPECT
 from penstock.events import Features, Finding
 from penstock.spec import Boolean, Categorical, DriftPolicy, Pipeline
 
@@ -53,7 +54,10 @@ def test_statistic_and_p_value_are_scipys_when_nothing_is_pooled(reference, data
     (finding,) = detector.update(Batch(range(len(rows)), rows))
     truth = chi2_contingency([reference, current], correction=False)
     assert finding.statistic == pytest.approx(truth.statistic, rel=1e-9, abs=1e-9)
-    assert finding.p_value == pytest.approx(truth.pvalue, rel=1e-6, abs=1e-300)
+    if truth.pvalue > SUSPECT:
+        assert finding.p_value == pytest.approx(truth.pvalue, rel=1e-6)
+    else:  # the rows come value by value, far from independent
+        assert finding.p_value >= truth.pvalue
     shares = np.abs(np.array(reference) / n - np.array(current) / m)
     assert finding.effect == pytest.approx(shares.sum() / 2)
 

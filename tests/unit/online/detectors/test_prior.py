@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, ks_2samp
 
+from online.detectors.contingency import pooled
 from online.detectors.labelled import learner_signal_count
-from online.detectors.prior import BARS, LabelShift, pooled
+from online.detectors.prior import BARS, LabelShift
 from online.detectors.significance import significance_level
 from penstock.events import Example, Finding, Outcome, Prediction
 from penstock.models import pickles

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,3 +86,12 @@ def test_state_and_restore_anywhere() -> None:
         found = feed(first, rows[: 100 * cut])
         second.restore(first.state())
         assert found + feed(second, rows, 100 * cut) == whole
+
+
+def test_a_rise_is_found_in_the_newest_quarter_first() -> None:
+    spec = replace(PIPELINE, drift=DriftPolicy())
+    rng = np.random.default_rng(0)
+    rows = [GOOD] * 2000 + [{**GOOD, "any": None} if lost else GOOD for lost in rng.random(300) < 0.15]
+    (found,) = feed(SchemaShares(spec), rows)[-1]
+    assert (found.detector, found.n_current) == ("missing", 250)
+    assert found.since_event_time_ms == pytest.approx(2000, abs=30)
