@@ -306,7 +306,8 @@ def hot_swap_under_load(stand: Stand, client: TestClient, swaps: int) -> int:
     try:
         for generation in range(1, swaps + 1):
             stand.champion(f"v{generation}", generation)
-            wait_for(lambda: stand.served.serving.generation >= generation)  # noqa: B023 - called before the next one
+            # Swapped, and answered by: called before the next one.
+            wait_for(lambda: any(mine and mine[-1]["generation"] >= generation for mine in answers))  # noqa: B023
             if generation % 10 == 0:  # a bad one in between never replaces a good one
                 bad = ModelRecord(
                     slot="champion", version="bad", kind="batch", generation=generation, uri="gone", digest="0"
@@ -332,7 +333,7 @@ def hot_swap_under_load(stand: Stand, client: TestClient, swaps: int) -> int:
 
 
 def test_hot_swap_under_load_fails_no_request_and_mixes_no_versions(stand: Stand, client: TestClient) -> None:
-    assert hot_swap_under_load(stand, client, swaps=40) > 40
+    assert hot_swap_under_load(stand, client, swaps=40) >= 40
 
 
 json_values = st.recursive(
