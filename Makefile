@@ -12,7 +12,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$name && break; done)
 
 # Tests run on this many processes; WORKERS=0 runs them in one, which debuggers like.
-WORKERS ?= 2
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -44,6 +44,10 @@ demo: setup ## the whole system on this machine, with a dashboard
 
 .PHONY: test
 test: lint ## lint, type-check and run every test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+.PHONY: coverage
+coverage: setup ## every test again, with its lines counted: twice the time of what computes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PACKAGES:%=--cov=%) --cov-report=term --cov-fail-under=85
 
 # On which log, how often and with which random numbers: `make chaos LOG=kafka KILLS=100 SEED=7`.

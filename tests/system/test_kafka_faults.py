@@ -32,7 +32,7 @@ from tests.conformance.test_kafka_log import options
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
-KILLS = 5
+KILLS = 3
 
 
 def opened(of: KafkaOptions) -> LibrdkafkaLog:
@@ -209,9 +209,9 @@ def test_a_namesake_ends_the_open_transaction_of_a_dead_process_at_once(kafka: K
 def test_a_member_that_never_polled_ends_at_any_moment_of_its_joining(kafka: Kafka) -> None:
     of = options(kafka)
     with closing(opened(of)) as log:
-        for moment in range(16):  # the group takes about three seconds to let its first member in
+        for moment in range(8):  # the group takes about three seconds to let its first member in
             listener = Listener(log, f"{of.pipeline}.g{moment}", ["one"], "m")
-            time.sleep(moment / 5)
+            time.sleep(moment / 2.5)
             start = time.monotonic()
             listener.membership.close()
             assert time.monotonic() - start < 4
