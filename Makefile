@@ -44,10 +44,6 @@ demo: setup ## the whole system on this machine, with a dashboard
 
 .PHONY: test
 test: lint ## lint, type-check and run every test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
-
-.PHONY: coverage
-coverage: setup ## every test again, with its lines counted: twice the time of what computes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PACKAGES:%=--cov=%) --cov-report=term --cov-fail-under=85
 
 # On which log, how often and with which random numbers: `make chaos LOG=kafka KILLS=100 SEED=7`.

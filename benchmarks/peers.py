@@ -21,15 +21,7 @@ def peers_python() -> Path:
     It sees the product's libraries too, so that it can run the very same learner.
     """
     folder = Path(os.environ.get("PENSTOCK_BENCH_VENV") or Path.home() / ".cache" / "penstock" / "bench-venv")
-    python = folder / "bin" / "python"
-    if not python.exists():
-        say(f"making {folder} ...")
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    if not _has(python, QUIX, QUIX_VERSION):
-        say(f"installing {QUIX} {QUIX_VERSION} into {folder} ...")
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", f"{QUIX}=={QUIX_VERSION}"], check=True, stdout=sys.stderr
-        )
+    python = _made(folder, QUIX, QUIX_VERSION)
     site = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         check=True,
@@ -48,7 +40,11 @@ def _has(python: Path, library: str, version: str) -> bool:
 
 def environment_with(library: str, version: str) -> Path:
     """The interpreter of an environment that holds ``library`` and what it needs alone, made on first use."""
-    folder = Path.home() / ".cache" / "penstock" / f"{library}-venv"
+    return _made(Path.home() / ".cache" / "penstock" / f"{library}-venv", library, version)
+
+
+def _made(folder: Path, library: str, version: str) -> Path:
+    """The interpreter of the environment ``folder`` with ``library`` in it."""
     python = folder / "bin" / "python"
     if not python.exists():
         say(f"making {folder} ...")

@@ -57,6 +57,8 @@ def probes(host: str, port: int, pulse: Pulse, telemetry: Telemetry) -> Iterator
     """
 
     class Handler(BaseHTTPRequestHandler):
+        """GET and HEAD; whoever sends nothing is let go of."""
+
         timeout = READ_WITHIN_S
 
         def do_GET(self) -> None:
