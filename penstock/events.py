@@ -296,7 +296,8 @@ class ModelRecord(Event, frozen=True, kw_only=True):
     ``uri``, ``digest`` (SHA-256) and ``signature`` (HMAC) name the artifact. Version ``online`` in slot ``champion``
     has none of its own: the newest ``online-<p>`` snapshots are served.
 
-    ``slot``: ``champion``, ``challenger`` (``version`` empty: the slot was cleared) or ``online-<partition>``.
+    ``slot``: ``champion``, ``challenger`` or ``canary`` (``version`` empty: the slot was cleared) or
+    ``online-<partition>``. ``share`` of the entities are answered by the canary.
     ``predecessor`` is scored in shadow until a later record of the same generation names none.
     ``snapshot`` counts what an online model has learned, and starts again with a new epoch; ``offset``, that of the
     newest example in it, only grows.
@@ -314,6 +315,7 @@ class ModelRecord(Event, frozen=True, kw_only=True):
     size_bytes: int = 0
     predecessor: ModelRecord | None = None
     run_id: str = ""
+    share: float = 0.0
 
 
 class DataRange(Event, frozen=True, kw_only=True):
@@ -376,30 +378,137 @@ class OutcomeCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="ou
     rows_train: int = 0
     rows_compared: int = 0
     model: ModelRecord | None = None
+    lineage: dict[str, str] = {}
 
 
-Command: TypeAlias = RetrainCommand | RollbackCommand | OutcomeCommand
+class PromoteCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="promote"):
+    """Topic ``commands``: a person wants ``version``, which is registered, to serve."""
+
+    id: str
+    by: str
+    at_ms: int
+    version: str
+    reason: str = ""
+
+
+class ApprovalCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="approval"):
+    """Topic ``commands``: a person's word on ``version``, which waits for it."""
+
+    id: str
+    by: str
+    at_ms: int
+    version: str
+    approved: bool
+    reason: str = ""
+
+
+class ExperimentCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="experiment"):
+    """Topic ``commands``: ``share`` of the entities are to be answered by ``version`` (A/B); 0 ends the experiment."""
+
+    id: str
+    by: str
+    at_ms: int
+    version: str
+    share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+    reason: str = ""
+
+
+class CancelCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="cancel"):
+    """Topic ``commands``: a person ends the run that is going on (``run_id`` empty: whichever it is)."""
+
+    id: str
+    by: str
+    at_ms: int
+    run_id: str = ""
+    reason: str = ""
+
+
+class PauseCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="pause"):
+    """Topic ``commands``: a person switches what starts retraining by itself off (``paused``) or on again."""
+
+    id: str
+    by: str
+    at_ms: int
+    paused: bool
+    reason: str = ""
+
+
+class TickCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="tick"):
+    """Topic ``commands``: ``schedule`` (a cron line, or ``at_latest``) is due at ``at_ms``, which is also in the id."""
+
+    id: str
+    at_ms: int
+    schedule: str
+
+
+class HealthCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="health"):
+    """Topic ``commands``: ``version`` does not answer as it should: ``value`` of ``check`` is beyond ``limit``."""
+
+    id: str
+    by: str
+    at_ms: int
+    version: str
+    generation: int
+    check: Literal["failures", "errors", "latency"]
+    value: float
+    limit: float
+    detail: str = ""
+
+
+class AccessCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="access"):
+    """Topic ``commands``: a call of the management API, for the audit trail."""
+
+    id: str
+    by: str
+    role: str
+    at_ms: int
+    method: str
+    path: str
+    status: int
+
+
+Command: TypeAlias = (
+    RetrainCommand
+    | RollbackCommand
+    | OutcomeCommand
+    | PromoteCommand
+    | ApprovalCommand
+    | ExperimentCommand
+    | CancelCommand
+    | PauseCommand
+    | TickCommand
+    | HealthCommand
+    | AccessCommand
+)
 
 Step: TypeAlias = Literal[
     "triggered",
     "collected",
     "trained",
     "registered",
+    "awaiting_approval",
+    "approved",
     "shadow",
+    "canary",
     "promoted",
     "rolled_back",
     "refused",
     "rejected",
     "failed",
+    "cancelled",
     "not_started",
     "settled",
+    "paused",
+    "resumed",
+    "recorded",
 ]
 
 
 class Decision(Event, frozen=True, kw_only=True):
     """Topic ``decisions``: one transition of one run, in a chain: ``hash`` covers all fields and ``previous_hash``.
 
-    ``seq`` counts from 0 without gaps; ``labelled`` and ``rows`` are the stream's counts when it was decided.
+    ``seq`` counts from 0 without gaps; ``labelled`` and ``rows`` are the stream's counts when it was decided. ``by`` is
+    who asked for it (empty: nobody, it followed from the data). ``lineage`` says where a ``trained`` version came from.
     """
 
     seq: int
@@ -417,6 +526,8 @@ class Decision(Event, frozen=True, kw_only=True):
     data: DataRange | None = None
     candidates: list[CandidateResult] = []
     gates: list[GateResult] = []
+    by: str = ""
+    lineage: dict[str, str] = {}
     previous_hash: str = ""
     hash: str = ""
 

@@ -166,10 +166,29 @@ class RetrainingPolicy:
     """When a new model is fitted. All counts are labelled rows, but for ``effect_rows`` (rows of the stream).
 
     ``rollback``: whether a promoted model that proves worse than its predecessor is replaced by it at once.
+
+    What starts a run, each None (or False) to switch it off: ``critical`` drift; so many ``warnings`` within
+    ``warnings_window_ms`` of event time; a ``performance_drop`` of accuracy or F1 of what serves since its promotion;
+    a drift score above ``drift_score`` for ``drift_score_ms``; more than ``drifted_share`` of the features drifted;
+    ``schedule`` (a cron line, UTC), and ``at_latest_ms`` after the last run; ``new_rows`` labelled since the last run.
+    At most ``daily_runs`` start within 24 hours. A search for settings tries ``trials`` of them within ``tuning_s``.
     """
 
     enabled: bool = True
     rollback: bool = True
+    critical: bool = True
+    warnings: int | None = 3
+    warnings_window_ms: int = DAY_MS
+    performance_drop: float | None = 0.05
+    drift_score: float | None = 0.70
+    drift_score_ms: int = DAY_MS
+    drifted_share: float | None = 0.30
+    schedule: str | None = "0 2 * * 0"
+    at_latest_ms: int | None = 30 * DAY_MS
+    new_rows: int | None = None
+    daily_runs: int = 24
+    trials: int = 24
+    tuning_s: float = 20.0
     collect_rows: int = 1500
     effect_rows: int = 500
     cooldown_rows: int = 500
@@ -184,6 +203,32 @@ class RetrainingPolicy:
             raise SpecError(
                 f"retraining policy: comparison_share is {self.comparison_share}, it must be between 0 and 1"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """How a model that passed its gates comes to serve: shadow, canary, full.
+
+    ``canary_share`` of the entities are answered by it first, for ``canary_rows`` rows of the stream (0: straight from
+    the shadow). ``approval``: a person has to say yes before it serves. A champion that fails more than ``failures``
+    times in a row, on more than ``error_rate`` of the rows, or takes more than ``latency_s`` is rolled back.
+    """
+
+    canary_share: float = 0.0
+    canary_rows: int = 1000
+    approval: bool = False
+    failures: int = 3
+    error_rate: float = 0.10
+    latency_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        _at_least("rollout", "canary_rows", self.canary_rows, 1)
+        _at_least("rollout", "failures", self.failures, 1)
+        for name in ("canary_share", "error_rate"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise SpecError(f"rollout: {name} is {getattr(self, name)}, it must be in [0, 1]")
+        if not self.latency_s > 0.0:
+            raise SpecError(f"rollout: latency_s is {self.latency_s}, it must be positive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +282,7 @@ class Pipeline:
     drift: DriftPolicy = DriftPolicy()
     retraining: RetrainingPolicy = RetrainingPolicy()
     gates: Gates = Gates()
+    rollout: Rollout = Rollout()
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
@@ -307,6 +353,7 @@ class Pipeline:
             "ignored",
             "retraining",
             "gates",
+            "rollout",
             "drift",
             "protected",
             "favourable",

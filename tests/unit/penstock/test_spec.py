@@ -152,7 +152,7 @@ def test_what_state_depends_on_changes_the_digest(change: dict[str, Any]) -> Non
 def test_every_field_is_either_state_or_known_not_to_be() -> None:
     """A new field of the spec is state-affecting until somebody decides that it is not: its digest must move."""
     settled = {"label_delay", "label_time", "time_format", "id", "time", "name", "ignored", "protected"}
-    settled |= {"retraining", "gates", "drift", "favourable", "segments"}
+    settled |= {"retraining", "gates", "rollout", "drift", "favourable", "segments"}
     others = {field.name for field in dataclasses.fields(Pipeline)} - settled
     assert others == {
         *("task", "target", "features", "classes", "entity", "horizon_ms", "early_bound_ms"),
