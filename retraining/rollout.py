@@ -113,7 +113,13 @@ def on_settled(pipeline: Pipeline, state: State, progress: Progress) -> Decision
 
 def records_of(decision: Decision) -> list[ModelRecord]:
     """What a decision announces on the ``models`` topic, in order."""
-    if decision.model is None or decision.step not in ("shadow", "promoted", "rolled_back", "settled"):
+    if decision.model is None or decision.step not in (
+        "shadow",
+        "promoted",
+        "rolled_back",
+        "settled",
+        "cancelled",
+    ):
         return []
     if decision.step != "promoted":
         return [decision.model]
