@@ -62,6 +62,20 @@ class Scheduler:
             self._note_tick(tick)
         return bool(ticks)
 
+    def upcoming(self) -> list[TickCommand]:
+        """The next tick of each schedule, the earliest first; one that is overdue is there with its time.
+
+        Raises:
+            LogUnavailableError: try again.
+        """
+        self._follow()
+        now_ms, policy, ticks = self._clock.now_ms(), self._pipeline.retraining, []
+        if policy.schedule is not None and self._cron is not None:
+            ticks.append(self._tick(policy.schedule, self._cron.next(now_ms)))
+        if policy.at_latest_ms is not None:
+            ticks.append(self._tick(AT_LATEST, self._last_run_ms + policy.at_latest_ms))
+        return sorted(ticks, key=lambda tick: tick.at_ms)
+
     def close(self) -> None:
         """Stop following the log. Idempotent."""
         if self._follower is not None:
@@ -74,10 +88,16 @@ class Scheduler:
         if policy.at_latest_ms is not None:
             due_ms.append((AT_LATEST, self._last_run_ms + policy.at_latest_ms))
         for schedule, at_ms in due_ms:
-            tick = TickCommand(id=tick_id(self._pipeline.name, schedule, at_ms), at_ms=at_ms, schedule=schedule)
+            tick = self._tick(schedule, at_ms)
             newest = self._written.get(schedule, self._since_ms)
             if newest < at_ms <= now_ms and f"tick:{tick.id}" not in self._decided:
                 yield tick
+
+    def _tick(self, schedule: str, at_ms: int) -> TickCommand:
+        return TickCommand(id=f"{self._prefix(schedule)}{at_ms}", at_ms=at_ms, schedule=schedule)
+
+    def _prefix(self, schedule: str) -> str:
+        return f"{self._pipeline.name}-{'_'.join(schedule.split())}-"
 
     def _follow(self) -> None:
         """Read what is new; the first time, all that there is."""
@@ -105,7 +125,7 @@ class Scheduler:
             if isinstance(event, TickCommand):
                 self._note_tick(event)
             elif isinstance(event, Decision):
-                own = event.trigger.startswith(f"tick:{tick_prefix(self._pipeline.name, AT_LATEST)}")
+                own = event.trigger.startswith(f"tick:{self._prefix(AT_LATEST)}")
                 if event.step == "triggered" or own:
                     self._last_run_ms = max(self._last_run_ms, record.timestamp_ms)
                 if event.trigger.startswith("tick:"):
@@ -113,13 +133,3 @@ class Scheduler:
 
     def _note_tick(self, tick: TickCommand) -> None:
         self._written[tick.schedule] = max(tick.at_ms, self._written.get(tick.schedule, tick.at_ms))
-
-
-def tick_prefix(pipeline: str, schedule: str) -> str:
-    """How the ids of a schedule's ticks begin."""
-    return f"{pipeline}-{'_'.join(schedule.split())}-"
-
-
-def tick_id(pipeline: str, schedule: str, at_ms: int) -> str:
-    """The id of the tick that is due at ``at_ms``."""
-    return f"{tick_prefix(pipeline, schedule)}{at_ms}"

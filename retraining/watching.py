@@ -66,8 +66,9 @@ def _dropped(pipeline: Pipeline, state: State, progress: Progress) -> Condition 
     drop, since = performance.drop, performance.since
     if drop is None or since is None or performance.generation != state.champion.generation:
         return None
-    what = f"the {drop.figure} of what serves is worse than since its promotion, seen at labelled row {since}"
-    figures = f"{drop.now:.4g} over the newest {drop.rows} rows, {drop.before:.4g} over the {drop.rows_before} before"
+    what = f"what serves has become worse than it was since its promotion, seen at labelled row {since}"
+    figures = f"{drop.figure} {drop.now:.4g} over the newest {drop.rows} rows, "
+    figures += f"{drop.before:.4g} over the {drop.rows_before} before"
     data = progress.newest(drop.rows, pipeline.partitions)
     return Condition(f"performance-drop:{since}", what, data, figures)
 
