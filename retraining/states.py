@@ -189,10 +189,10 @@ def _triggered(state: State, decision: Decision) -> State:
         base=decision.labelled - decision.data.rows,
         restarts=going_on.restarts + 1 if going_on else 0,
     )
+    now_ms = decision.event_time_ms
     seen, told = state.seen | {decision.trigger}, state.told | {(decision.trigger, "")}
     if going_on is not None:
-        return replace(state, run=run, deferred=None, seen=seen, told=told)
-    now_ms = decision.event_time_ms
+        return replace(state, run=run, deferred=None, seen=seen, told=told, warned_ms=now_ms)
     return replace(
         state,
         run=run,
