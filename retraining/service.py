@@ -51,7 +51,7 @@ class Retrainer:
     def __init__(self, pipeline: Pipeline, partition: int = 0) -> None:
         self._pipeline = pipeline
         self._partition = partition
-        self._progress = Progress(pipeline)
+        self.progress = Progress(pipeline)
         self.state = State()
 
     def fold(self, decision: Decision) -> None:
@@ -61,9 +61,9 @@ class Retrainer:
     def observe(self, event: Metrics | Drift) -> None:
         """Take what was consumed before this process started into account; nothing is decided."""
         if isinstance(event, Drift):
-            self._progress.observe_drift(event)
+            self.progress.observe_drift(event)
         else:
-            self._progress.observe(event)
+            self.progress.observe(event)
 
     def process(self, inputs: Sequence[Input]) -> list[Output]:
         """Decide on each input; a decision is applied when it is emitted."""
@@ -76,24 +76,24 @@ class Retrainer:
 
     def _drafts(self, event: object) -> list[Decision]:
         if isinstance(event, Metrics):
-            self._progress.observe(event)
+            self.progress.observe(event)
             return []
         if isinstance(event, OutcomeCommand):
-            return on_outcome(self.state, self._progress, event)
+            return on_outcome(self.state, self.progress, event)
         decision: Decision | None = None
         if isinstance(event, Drift):
-            self._progress.observe_drift(event)
-            decision = on_drift(self._pipeline, self.state, self._progress, event)
+            self.progress.observe_drift(event)
+            decision = on_drift(self._pipeline, self.state, self.progress, event)
         elif isinstance(event, RetrainCommand):
-            decision = on_retrain(self._pipeline, self.state, self._progress, event)
+            decision = on_retrain(self._pipeline, self.state, self.progress, event)
         elif isinstance(event, TickCommand):
-            decision = on_tick(self._pipeline, self.state, self._progress, event)
+            decision = on_tick(self._pipeline, self.state, self.progress, event)
         elif isinstance(event, PauseCommand):
-            decision = on_pause(self.state, self._progress, event)
+            decision = on_pause(self.state, self.progress, event)
         elif isinstance(event, CancelCommand):
-            decision = on_cancel(self.state, self._progress, event)
+            decision = on_cancel(self.state, self.progress, event)
         elif isinstance(event, RollbackCommand):
-            decision = on_rollback(self.state, self._progress, event)
+            decision = on_rollback(self.state, self.progress, event)
         return [decision] if decision else []
 
     def _advance(self) -> list[Output]:
@@ -101,7 +101,7 @@ class Retrainer:
         outputs: list[Output] = []
         while True:
             for step in (on_waiting, on_enough, on_worse, on_shadowed, on_settled, on_condition):
-                decision = step(self._pipeline, self.state, self._progress)
+                decision = step(self._pipeline, self.state, self.progress)
                 if decision is not None:
                     outputs.extend(self._decide(decision))
                     break
