@@ -304,9 +304,9 @@ def test_while_the_broker_is_away_every_call_ends(own_broker: Callable[[], JavaB
     of = replace(options(Kafka(broker.bootstrap)), request_timeout_ms=1_000, transaction_timeout_ms=60_000)
     with closing(opened(of)) as log:
         log.append(messages("one", 1))
-        stale = Listener(log, "g", ["one"], "m")
+        stale = patiently(lambda: Listener(log, "g", ["one"], "m"))
         stale.take(1)
-        fresh = Listener(log, "g", ["one"], "m")
+        fresh = patiently(lambda: Listener(log, "g", ["one"], "m"))
         with pytest.raises(FencedError):
             stale.membership.commit(messages("out", 1), {ONE: 1})
         broker.kill()
