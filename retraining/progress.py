@@ -128,7 +128,7 @@ class Progress:
             losses = [(block.log_loss + block.absolute_error) / block.n for block in (served, online)]
             self.compared.append(Compared(self.labelled, metrics.generation, *losses))
         if served is not None:
-            self.performance.add(served, metrics.generation, self.labelled)
+            self.performance.add(served, metrics.generation, metrics.partition, self.labelled)
         if metrics.generation > self._generation:
             self._generation, self._rivalries = metrics.generation, {}
         if served is not None and metrics.generation == self._generation:
