@@ -24,6 +24,7 @@ from penstock.cli import (
     events,
     init,
     models,
+    notify,
     replay,
     restore,
     retrain,
@@ -89,6 +90,7 @@ app.add_typer(drift.app, name="drift")
 app.add_typer(events.app, name="events")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(models.app, name="models")
+app.add_typer(notify.app, name="notify")
 app.add_typer(topics.app, name="topics")
 app.command("retrain")(retrain.retrain)
 app.command("doctor")(doctor.doctor)
