@@ -103,4 +103,5 @@ def _alert(decision: Decision) -> Alert:
         detail=decision.reason,
         at_ms=decision.event_time_ms,
         source="retrainer",
+        incident=f"rollback-{decision.seq}" if decision.step == "rolled_back" else "",
     )

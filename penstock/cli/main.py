@@ -22,6 +22,7 @@ from penstock.cli import (
     doctor,
     drift,
     events,
+    incidents,
     init,
     models,
     notify,
@@ -89,6 +90,7 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(drift.app, name="drift")
 app.add_typer(events.app, name="events")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(incidents.app, name="incidents")
 app.add_typer(models.app, name="models")
 app.add_typer(notify.app, name="notify")
 app.add_typer(topics.app, name="topics")
