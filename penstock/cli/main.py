@@ -31,6 +31,7 @@ from penstock.cli import (
     retrain,
     run,
     topics,
+    trace,
     up,
 )
 from penstock.cli.context import Context
@@ -95,6 +96,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(notify.app, name="notify")
 app.add_typer(topics.app, name="topics")
 app.command("retrain")(retrain.retrain)
+app.command("trace")(trace.trace)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)
 app.command("restore")(restore.restore)

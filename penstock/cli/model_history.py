@@ -7,27 +7,34 @@ from typing import Annotated
 import msgspec
 import typer
 
-from penstock.cli.compose import decisions_in
 from penstock.cli.context import of
 from penstock.cli.installation import log_of
+from penstock.cli.provenance import online_links, placed, version_links
 from penstock.errors import UsageError
 from penstock.events import Decision
 from penstock.models.slot import ONLINE
 
 
 def show(ctx: typer.Context, version: Annotated[str, typer.Argument(metavar="VERSION")]) -> None:
-    """Where a version came from: its trigger, data, candidates, gates and decisions."""
+    """Where a version came from: trigger, data, gates, approver, and all decisions on it, each with its offset."""
     context = of(ctx)
     pipeline = context.pipeline()
     with log_of(context, pipeline) as log:
-        decisions = decisions_in(log, pipeline)
-    known = [str(entry["version"]) for entry in versions_of(decisions)]
-    if version not in known:
-        raise UsageError(f"models show: no version {version!r}; there are {', '.join(known)}")
-    runs = {d.run_id for d in decisions if d.version == version}
-    history = [msgspec.to_builtins(d) for d in decisions if d.run_id in runs]
-    lines = [f"{d['step']:<12} {d['trigger']}: {d['reason']}" for d in history]
-    context.show({"version": version, "decisions": history}, "\n".join(lines) or f"{version}: no decision yet")
+        decisions = placed(log, pipeline, "decisions")
+        entries = versions_of([d.event for d in decisions])
+        entry = next((entry for entry in entries if entry["version"] == version), None)
+        if entry is None:
+            known = ", ".join(str(entry["version"]) for entry in entries)
+            raise UsageError(f"models show: no version {version!r}; there are {known}")
+        links = version_links(log, pipeline, decisions, version)
+        if version == ONLINE:
+            links += online_links(log, pipeline, None, None)
+    runs = {d.event.run_id for d in decisions if d.event.version == version}
+    history = [msgspec.to_builtins(d.event) for d in decisions if d.event.run_id in runs]
+    lines = [f"{version}: {entry['kind']}, {entry['status']}, generation {entry['generation']}"]
+    lines += [described.line for described in links]
+    shown = {**entry, "decisions": history, "links": [described._asdict() for described in links]}
+    context.show(shown, "\n".join(lines) if links else f"{lines[0]}; no decision yet")
 
 
 def versions_of(decisions: list[Decision]) -> list[dict[str, object]]:
