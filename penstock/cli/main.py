@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from penstock import __version__
 from penstock.cli import (
+    audit,
     backtest,
     backup,
     datasets,
@@ -87,6 +88,7 @@ app.command("run")(run.run)
 app.command("init")(init.init)
 app.command("replay")(replay.replay)
 app.command("backtest")(backtest.backtest)
+app.add_typer(audit.app, name="audit")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(drift.app, name="drift")
 app.add_typer(events.app, name="events")
