@@ -24,6 +24,7 @@ from penstock.events import Alert, Notification, encode
 from penstock.log.following import Follower
 from penstock.log.port import Log, Message, Record
 from penstock.spec import Pipeline
+from penstock.telemetry import CounterName, Telemetry
 
 Severity: TypeAlias = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
@@ -95,8 +96,8 @@ class Notifier:
     Belongs to one thread; ``step`` blocks for as long as a target takes to answer, or up to ``wait_s``.
     """
 
-    def __init__(self, pipeline: Pipeline, log: Log, routes: Routes, clock: Clock) -> None:
-        self._log, self._clock = log, clock
+    def __init__(self, pipeline: Pipeline, log: Log, routes: Routes, clock: Clock, telemetry: Telemetry) -> None:
+        self._log, self._clock, self._telemetry = log, clock, telemetry
         self._routes: dict[Severity, frozenset[str]] = {
             severity: frozenset(target.name for target in routes.get(severity, ())) for severity in SEVERITIES
         }
@@ -172,6 +173,7 @@ class Notifier:
             return False
         alerts = [held.alert for held in (due[:1] if len(due) <= room else due)]
         error = line.target.send(*written(alerts))
+        self._telemetry.count(CounterName.MESSAGES, target=name, outcome="failed" if error else "sent")
         if error:
             line.failures += 1
             delay_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(line.failures - 1, 20))

@@ -53,7 +53,7 @@ def notified(system: System, routes: Routes, tells: Callable[[], bool], stop: th
         if not tells():
             stop.wait(EVERY_S)
             continue
-        notifier = Notifier(system.pipeline, system.log, routes, system.clock)
+        notifier = Notifier(system.pipeline, system.log, routes, system.clock, system.telemetry)
         try:
             while tells() and not stop.is_set():
                 if not notifier.step():

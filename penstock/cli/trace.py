@@ -136,7 +136,8 @@ def _reign(decisions: Sequence[Placed], prediction: Prediction, before_ms: int) 
             return missing(name, f"generation {prediction.generation}: {ONLINE} serves until a model wins its place")
         d = crowned[0]
         by = f" by {d.event.by}" if d.event.by else ""
-        return link(name, d, f"{version} serves since it was {d.event.step}{by}: {d.event.reason}")
+        instead = "" if d.event.version in ("", version) else f"; {version} answered in its stead, as it could not"
+        return link(name, d, f"{d.event.version} serves since it was {d.event.step}{by}{instead}: {d.event.reason}")
     tried = [d for d in decisions if (d.event.version, d.event.step) == (version, name)]
     tried = [d for d in tried if d.record.timestamp_ms <= before_ms]
     if not tried:

@@ -18,6 +18,7 @@ from penstock.log.memory import MemoryLog
 from penstock.log.open import topic_configs
 from penstock.log.port import Message, TopicPartition
 from penstock.spec import Numeric, Pipeline
+from penstock.telemetry import Telemetry
 
 PIPELINE = Pipeline(name="p", task="binary", target="y", features=(Numeric("x"),), classes=("0", "1"))
 
@@ -50,10 +51,11 @@ class Office:
         self.log = MemoryLog(self.clock, topic_configs(1))
         self.slack, self.mail = Somebody("slack-1"), Somebody("mail-2")
         self.routes: dict[Any, Any] = {"critical": [self.slack, self.mail], "warning": [self.slack]}
+        self.telemetry = Telemetry()
         self.reborn()
 
     def reborn(self) -> None:
-        self.notifier = Notifier(PIPELINE, self.log, self.routes, self.clock)
+        self.notifier = Notifier(PIPELINE, self.log, self.routes, self.clock, self.telemetry)
 
     def alert(self, *alerts: Alert) -> None:
         self.log.append([Message("alerts", held.id.encode(), encode(held)) for held in alerts])
@@ -125,6 +127,9 @@ def test_one_who_is_away_is_tried_again_later_and_later_and_delays_nobody(office
     assert titles(office.slack) == ["title a"]
     assert titles(office.mail) == ["title a"]
     assert office.notifications()[-1].attempts == 12
+    counted = office.telemetry.registry.get_sample_value
+    assert counted("penstock_messages_total", {"target": "slack-1", "outcome": "failed"}) == 11
+    assert counted("penstock_messages_total", {"target": "slack-1", "outcome": "sent"}) == 1
 
 
 def test_what_somebody_was_told_before_a_restart_is_not_told_again_where_another_is_away(office: Office) -> None:

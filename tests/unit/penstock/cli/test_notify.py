@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,20 @@ import typer
 from typer.testing import CliRunner
 
 from penstock.cli import notify
+from penstock.cli.compose import System
 from penstock.cli.context import Context
+from penstock.clock import VirtualClock
 from penstock.errors import UsageError
+from penstock.events import Alert, encode
+from penstock.log.memory import MemoryLog
+from penstock.log.open import topic_configs
+from penstock.log.port import Message, TopicPartition
+from penstock.models.artifact import MemoryArtifacts, Signer
+from penstock.models.snapshots import EverySnapshot
+from penstock.runtime.checkpoint import MemoryCheckpoints
 from penstock.settings import Settings
+from penstock.spec import Numeric, Pipeline
+from penstock.telemetry import Telemetry
 
 
 @pytest.fixture
@@ -91,6 +103,44 @@ def test_a_message_that_is_not_taken_is_exit_1_and_says_why(hook: tuple[str, lis
 )
 def test_nobody_to_tell_or_no_such_severity_is_bad_usage(urls: dict[str, str], arguments: list[str]) -> None:
     assert isinstance(run(settings(**urls), *arguments).exception, UsageError)
+
+
+def test_alerts_are_sent_only_while_this_process_holds_the_role(hook: tuple[str, list[str]]) -> None:
+    url, got = hook
+    clock = VirtualClock(1_000_000)
+    log = MemoryLog(clock, topic_configs(1))
+    pipeline = Pipeline(name="p", task="binary", target="y", features=(Numeric("x"),), classes=("0", "1"))
+    artifacts = MemoryArtifacts(Signer(b"0123456789abcdef"))
+    ports = (log, artifacts, MemoryCheckpoints(), lambda: EverySnapshot(artifacts), clock, Telemetry())
+    alert = Alert(id="a", severity="critical", title="t", detail="d", at_ms=0, source="s")
+    log.append([Message("alerts", b"a", encode(alert))])
+    held, stop = threading.Event(), threading.Event()
+    asked: list[bool] = []
+
+    def tells() -> bool:
+        asked.append(held.is_set())
+        return held.is_set()
+
+    routes = notify.routes_of(settings(urls=url))
+    thread = threading.Thread(target=notify.notified, args=(System(pipeline, *ports), routes, tells, stop))
+    thread.start()
+    try:
+        until(lambda: bool(asked))
+        assert got == []
+        held.set()
+        until(lambda: bool(got))
+    finally:
+        stop.set()
+        thread.join()
+    assert got == ["failure"]
+    assert log.bounds(TopicPartition("notifications", 0)).end == 1
+
+
+def until(condition: Callable[[], bool], deadline_s: float = 20.0) -> None:
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_urls_are_masked_in_settings() -> None:

@@ -176,6 +176,14 @@ def test_a_canary_leads_to_the_decision_that_gave_it_its_share() -> None:
     assert story.links()["canary"].text == "v1, 10% of the entities: reason 0"
 
 
+def test_one_who_answered_in_the_champions_stead_is_said_to() -> None:
+    story = Story()
+    story.add("decisions", decision(0, "promoted", version="v1", generation=1))
+    story.add("predictions", prediction("online", 1, snapshot=0), HOME)
+    text = story.links()["champion"].text
+    assert text == "v1 serves since it was promoted; online answered in its stead, as it could not: reason 0"
+
+
 def test_an_id_that_was_answered_twice_says_so() -> None:
     story = Story()
     story.add("predictions", prediction(snapshot=0), HOME)
