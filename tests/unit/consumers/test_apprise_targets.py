@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import smtplib
 import sys
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import requests
 
 from consumers.apprise_targets import apprise_targets
 from penstock.errors import DependencyError, UsageError
@@ -98,3 +100,42 @@ def test_without_apprise_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(DependencyError, match=r"penstock\[notify\]"):
         apprise_targets("json://127.0.0.1", "PENSTOCK_NOTIFY_URLS")
+
+
+def test_slack_gets_the_message_at_its_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
+    posted: list[tuple[str, dict[str, Any]]] = []
+
+    def post(_: str, url: str, data: Any = None, **__: object) -> requests.Response:
+        posted.append((url, json.loads(data)))
+        answer = requests.Response()
+        answer.status_code, answer._content = 200, b"ok"
+        return answer
+
+    monkeypatch.setattr(requests, "request", post)
+    (target,) = apprise_targets("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#alerts", "URLS")
+    assert target.send("drift", "why", "critical") == ""
+    ((url, body),) = posted
+    assert url == "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
+    assert "drift" in json.dumps(body)
+    assert "why" in json.dumps(body)
+
+
+def test_mail_goes_to_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, list[str], str]] = []
+
+    class Server:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def sendmail(self, sender: str, readers: list[str], message: str) -> None:
+            sent.append((sender, readers, message))
+
+        def __getattr__(self, _: str) -> Any:
+            return lambda *_, **__: None
+
+    monkeypatch.setattr(smtplib, "SMTP", Server)
+    (target,) = apprise_targets("mailto://ada:secret@example.com?to=ops@example.org&smtp=mail.example.com", "URLS")
+    assert target.send("drift", "why", "warning") == ""
+    ((_, readers, message),) = sent
+    assert readers == ["ops@example.org"]
+    assert "Subject: drift" in message
