@@ -132,7 +132,7 @@ def fold(state: State, decision: Decision) -> State:
         record_id=decision.record_id,
         answered=(*state.answered[1 - ANSWERED :], decision.command) if decision.command else state.answered,
     )
-    if decision.step == "recorded":
+    if decision.step == "recorded" and decision.model is None:
         return state
     if decision.step == "triggered":
         return _triggered(state, decision)
