@@ -75,7 +75,9 @@ STAGES: dict[str, StageEntry] = {
             "committee, detectors, metrics",
         ),
         StageEntry("monitor", "consumers.monitor", ("predictions",), ("evidence", "metrics"), "windows per feature"),
-        StageEntry("incidents", "consumers.incidents", ("evidence",), ("drift", "alerts", "commands"), "incidents"),
+        StageEntry(
+            "incidents", "consumers.incidents", ("evidence",), ("drift", "alerts", "commands"), "open incidents"
+        ),
         StageEntry(
             "retrainer",
             "retraining.service",
