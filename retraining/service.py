@@ -20,6 +20,7 @@ from penstock.runtime.stage import Input, Output
 from penstock.spec import Pipeline
 from retraining.alarms import on_drift
 from retraining.asking import on_cancel, on_pause, on_retrain, on_tick
+from retraining.audit import answers
 from retraining.progress import Progress
 from retraining.rollback import on_rollback, on_worse
 from retraining.rollout import on_outcome, on_settled, on_shadowed, records_of
@@ -69,7 +70,7 @@ class Retrainer:
         """Decide on each input; a decision is applied when it is emitted."""
         outputs: list[Output] = []
         for item in inputs:
-            for decision in self._drafts(item.event):
+            for decision in answers(self.state, self.progress, item.event, self._drafts(item.event)):
                 outputs.extend(self._decide(decision))
             outputs.extend(self._advance())
         return outputs
@@ -128,4 +129,5 @@ def _alert(decision: Decision) -> Alert:
         detail=decision.reason,
         at_ms=decision.event_time_ms,
         source="retrainer",
+        incident=f"rollback-{decision.seq}" if decision.step == "rolled_back" else "",
     )

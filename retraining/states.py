@@ -26,6 +26,8 @@ WARNINGS = "warnings:"
 #: How triggers begin that hold for a while, and what was decided on them that is remembered.
 LASTING = ("performance:", "performance-drop:", "drift-score:", "drifted-features:", "volume:")
 MOST_TOLD = 200
+#: Commands whose repetition is recognised: who repeats one does so because its writing was not confirmed.
+ANSWERED = 1000
 
 ORIGIN = ModelRecord(slot="champion", version="online", kind="online", generation=0)
 
@@ -68,7 +70,8 @@ class State:
     were decided on, ``told`` the newest of those that last, with why they started no run (if they did: with nothing);
     ``started`` the event times of the runs of a day; ``started_at`` and ``ended_at`` the labelled rows when the last
     run started and ended; ``warned_ms`` the event time up to which warnings were counted; ``paused`` who switched
-    retraining off; ``former`` the newest champions that were replaced, the newest last, each version once.
+    retraining off; ``former`` the newest champions that were replaced, the newest last, each version once;
+    ``answered`` the newest commands that have their decision.
     """
 
     next_seq: int = 0
@@ -90,6 +93,7 @@ class State:
     started_at: int = 0
     warned_ms: int | None = None
     paused: Decision | None = None
+    answered: tuple[str, ...] = ()
 
 
 def decision_hash(decision: Decision) -> str:
@@ -140,7 +144,10 @@ def fold(state: State, decision: Decision) -> State:
         rows=max(state.rows, decision.rows),
         event_time_ms=max(state.event_time_ms, decision.event_time_ms),
         record_id=decision.record_id,
+        answered=(*state.answered[1 - ANSWERED :], decision.command) if decision.command else state.answered,
     )
+    if decision.step == "recorded" and decision.model is None:
+        return state
     if decision.step == "triggered":
         return _triggered(state, decision)
     if decision.step == "not_started":
