@@ -6,7 +6,8 @@ content, the registry looks up before it creates, and of two outcomes of one run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import structlog
@@ -23,6 +24,8 @@ from penstock.spec import Pipeline
 from retraining.backend import FitBackend, local
 from retraining.dataset import read_dataset
 from retraining.fitting import Fit, fit_run
+from retraining.provenance import provenance
+from retraining.registration import completed
 from retraining.states import State, fold
 
 FIRST_RETRY_S = 1.0
@@ -66,6 +69,7 @@ class EffectRunner:
         registry: Registry,
         clock: Clock,
         backend: FitBackend = local,
+        code: Callable[[], Mapping[str, str]] = lambda: provenance(Path.cwd()),
     ) -> None:
         self._pipeline = pipeline
         self._log = log
@@ -73,6 +77,7 @@ class EffectRunner:
         self._registry = registry
         self._clock = clock
         self._backend = backend
+        self._code = code
         self._decisions = decoder_for("decisions", pipeline)
         self._commands = decoder_for("commands", pipeline)
         self._examples = decoder_for("examples", pipeline)
@@ -128,9 +133,7 @@ class EffectRunner:
         if self._fit is None or self._fit[0] != decision.run_id:
             # Kept until the outcome is written, so that a registry that is away does not cost another fit.
             self._fit = (decision.run_id, self._fitted(work))
-        fit = self._fit[1]
-        if fit.registration is not None:
-            self._registry.register(fit.registration)
+        fit = self._registered(self._fit[1])
         return OutcomeCommand(
             id=f"{decision.run_id}-fit",
             run_id=decision.run_id,
@@ -143,7 +146,20 @@ class EffectRunner:
             rows_train=fit.rows_train,
             rows_compared=fit.rows_compared,
             model=fit.model,
+            lineage=dict(fit.lineage),
         )
+
+    def _registered(self, fit: Fit) -> Fit:
+        """``fit`` with the lineage that it was registered with; one whose card cannot be stored has failed."""
+        if fit.registration is None or fit.subject is None:
+            return fit
+        held = self._registry.versions()
+        try:
+            registration = completed(self._pipeline, fit.registration, fit.subject, held, self._artifacts)
+        except ArtifactError as error:
+            return Fit(error=str(error))
+        self._registry.register(registration)
+        return fit._replace(lineage=registration.lineage)
 
     def _fitted(self, work: Work) -> Fit:
         data = work.decision.data
@@ -151,7 +167,16 @@ class EffectRunner:
             return Fit(error="the decision names no data")
         try:
             dataset = read_dataset(self._log, data, self._examples)
-            return fit_run(self._pipeline, work.state, work.decision, dataset, self._artifacts, self._backend)
+            return fit_run(
+                self._pipeline,
+                work.state,
+                work.decision,
+                dataset,
+                self._artifacts,
+                self._backend,
+                monotonic_s=self._clock.monotonic_s,
+                provenance=self._code(),
+            )
         except ClusterError as error:
             self._alert(work.decision, error)
             raise

@@ -17,8 +17,17 @@ from penstock.models.artifact import ArtifactRef
 _SQLITE = "sqlite:///"
 
 
+#: What an empty mapping of documents is.
+_NONE: Mapping[str, str] = {}
+#: Entries of the lineage that are tags of their own, to be searched for in MLflow's page.
+_TAGGED = ("semantic_version", "trigger", "spec_digest", "data_digest", "git_commit", "lock_digest", "parent_version")
+
+
 class Registration(NamedTuple):
-    """What is recorded of a version. ``lineage`` answers where it came from; everything in it is text."""
+    """What is recorded of a version. ``lineage`` answers where it came from; everything in it is text.
+
+    ``documents`` are files by name (model card, evidence), ``description`` is one line for people.
+    """
 
     run_id: str
     version: str
@@ -26,6 +35,8 @@ class Registration(NamedTuple):
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     lineage: Mapping[str, str]
+    documents: Mapping[str, str] = _NONE
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,11 @@ class RegisteredVersion:
     lineage: dict[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     archived: bool = False
+
+    @property
+    def semantic_version(self) -> str:
+        """Major (spec), minor (data), patch (the same data again); empty where none was given."""
+        return self.lineage.get("semantic_version", "")
 
 
 class Registry(Protocol):
@@ -143,7 +159,11 @@ class MlflowRegistry:
             run = self._run(client, experiment, registration)
             _say(client, run.info.run_id, registration)
             created = client.create_model_version(
-                self._name, source=registration.artifact.uri, run_id=run.info.run_id, tags=_tags(registration)
+                self._name,
+                source=registration.artifact.uri,
+                run_id=run.info.run_id,
+                tags=_tags(registration),
+                description=registration.description or None,
             )
             return self._described(client, created)
 
@@ -260,6 +280,8 @@ def _tags(registration: Registration) -> dict[str, str]:
         "penstock.signature": artifact.signature,
         "penstock.size_bytes": str(artifact.size_bytes),
         "penstock.lineage": msgspec.json.encode(dict(registration.lineage)).decode(),
+        "archived": "false",
+        **{name: registration.lineage[name] for name in _TAGGED if name in registration.lineage},
     }
 
 
@@ -271,6 +293,8 @@ def _say(client: Any, run: str, registration: Registration) -> None:
     tags = [RunTag(f"lineage.{name}", value) for name, value in registration.lineage.items()]
     client.log_batch(run, metrics, params, tags)
     client.log_dict(run, {**registration.lineage, "artifact": registration.artifact._asdict()}, "lineage.json")
+    for name, text in registration.documents.items():
+        client.log_text(run, text, name)
     client.set_terminated(run)
 
 

@@ -83,8 +83,13 @@ def test_each_gate_is_in_the_evidence(promoted: Any) -> None:
     trained = promoted.decisions()[2]
     assert [(gate.name, gate.passed) for gate in trained.gates] == [
         ("improvement_over_online", True),
+        ("explanation_drift", None),
+        ("probe_rows", True),
+        ("p99_ms", None),
         ("artifact_bytes", True),
+        ("artifact_intact", True),
     ]
+    assert trained.gates[3].detail == "not measured: virtual time"
     assert {result.name for result in trained.candidates} == {
         "online",
         "logistic_regression",
@@ -231,7 +236,7 @@ def test_a_person_gets_a_run_from_the_newest_rows_at_once(new_world: Callable[..
     ("gates", "refused", "said"),
     [
         (Gates(max_artifact_bytes=2000), "artifact_bytes", "at most 2000 wanted"),
-        (Gates(min_accuracy=0.999), "min_accuracy", "at least 0.9990 wanted"),
+        (Gates(min_accuracy=0.999), "min_accuracy", "above 0.999 wanted"),
     ],
 )
 def test_a_good_candidate_that_misses_another_gate_is_refused(
@@ -251,9 +256,13 @@ def test_a_tampered_artifact_is_never_served(new_world: Callable[..., Any]) -> N
     world = new_world()
     refused: list[str] = []
     world.serving._on_refused = lambda record, why: refused.append(f"{record.slot}: {why}")
-    put = world.artifacts.put
-    world.artifacts.put = lambda data: put(data)._replace(signature="0" * 64)
+    world.serving._load = lambda *_: pytest.fail("bytes that nobody signed were loaded")
+
+    def tamper(of: Any) -> None:
+        of.artifacts._held = {name: data + b"x" for name, data in of.artifacts._held.items()}
+
+    world.after_each = tamper
     drifted(world).advance(4600)
     assert world.serving.serving.champion.version == "online"
     assert refused[0].startswith("challenger: ")
-    assert "not signed by this installation's key" in refused[0]
+    assert "the bytes are not those that were announced" in refused[0]
