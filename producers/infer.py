@@ -91,7 +91,7 @@ def _infer(table: Table, wishes: _Wishes, name: str) -> Inferred:
     notes += _format_notes(columns, [*kept, *([wishes.time] if wishes.time else [])])
     notes.append("labels are taken to be known at once (label_delay=Rows(0)); set the delay that your labels have")
     features = tuple(_feature(columns[column], sample.whole) for column in kept)
-    gates, why = floors(target, sample.target_counts, sample.no_change)
+    gates, why = floors(sample, wishes.target, target)
     notes.append(why)
     pipeline = Pipeline(
         name=name,

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from producers.baselines import NoChange
+from producers.no_change import NoChange
 from producers.table import Table
 from producers.values import is_missing, parse_number
 
