@@ -14,7 +14,14 @@ import structlog
 
 from penstock.clock import Clock
 from penstock.contract import decoder_for
-from penstock.errors import ArtifactError, ClusterError, LogUnavailableError, OffsetOutOfRangeError, RegistryError
+from penstock.errors import (
+    ArtifactError,
+    ClusterError,
+    LogUnavailableError,
+    OffsetOutOfRangeError,
+    PenstockError,
+    RegistryError,
+)
 from penstock.events import Alert, Command, Decision, OutcomeCommand, encode
 from penstock.log.port import Log, Message
 from penstock.models.artifact import ArtifactStore
@@ -133,7 +140,11 @@ class EffectRunner:
         if self._fit is None or self._fit[0] != decision.run_id:
             # Kept until the outcome is written, so that a registry that is away does not cost another fit.
             self._fit = (decision.run_id, self._fitted(work))
-        fit = self._registered(self._fit[1])
+        try:
+            fit = self._registered(self._fit[1])
+        except RegistryError as error:
+            self._alert(decision, "the registration of run {} waits for the model registry", error)
+            raise
         return OutcomeCommand(
             id=f"{decision.run_id}-fit",
             run_id=decision.run_id,
@@ -178,7 +189,7 @@ class EffectRunner:
                 provenance=self._code(),
             )
         except ClusterError as error:
-            self._alert(work.decision, error)
+            self._alert(work.decision, "the fit of run {} waits for its cluster", error)
             raise
         except (OffsetOutOfRangeError, ArtifactError) as error:
             return Fit(error=str(error))
@@ -187,14 +198,14 @@ class EffectRunner:
             _log.exception("fit failed", run_id=work.decision.run_id)
             return Fit(error=f"the fit failed: {type(error).__name__}: {error}")
 
-    def _alert(self, decision: Decision, error: ClusterError) -> None:
-        """Tell once per run that its fit has to wait."""
+    def _alert(self, decision: Decision, title: str, error: PenstockError) -> None:
+        """Tell once per run that it has to wait."""
         if self._alerted == decision.run_id:
             return
         alert = Alert(
             id=f"{decision.run_id}-waits",
             severity="warning",
-            title=f"the fit of run {decision.run_id} waits for its cluster",
+            title=title.format(decision.run_id),
             detail=str(error),
             at_ms=self._clock.now_ms(),
             source="retrainer",

@@ -176,7 +176,11 @@ def test_a_candidate_that_looks_elsewhere_than_the_champion_is_refused() -> None
     judged = champion_of(PIPELINE, first.model, store)
     assert judged.model is not None
     scores = judged.model.score_many([row.features for row in turned.rows])
-    rows = [row._replace(scores={"v0": score, **row.scores}) for row, score in zip(turned.rows, scores, strict=True)]
+    # The online model is worse than either, so that it does not take the slot instead.
+    rows = [
+        row._replace(scores={"v0": score, "online": 0.02 if row.outcome == "1" else 0.98})
+        for row, score in zip(turned.rows, scores, strict=True)
+    ]
     champion = msgspec.structs.replace(first.model, slot="champion", version="v0", generation=1)
     for limit, names in ((0.2, ["explanation_drift"]), (1.0, [])):
         fit = fit_run(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from penstock.errors import RegistryError
-from penstock.events import OutcomeCommand, RetrainCommand, encode
+from penstock.events import Alert, OutcomeCommand, RetrainCommand, encode
 from penstock.log.port import Message
 from penstock.models.registry import Registration
 from penstock.spec import Gates
@@ -187,11 +188,16 @@ def test_a_registry_that_is_away_delays_the_outcome_and_loses_nothing(new_world:
     assert world.steps() == ["triggered", "collected"]
     assert world.runner.busy
     assert len(calls) == 1  # virtual time stood still: no retry before its time
+    run_id = world.decisions()[0].run_id
     for _ in range(3):
         world.clock.advance_s(5.0)
         world.work()
     assert world.steps() == PROMOTION[:5]
     assert len(calls) == 3
+    alerts = [msgspec.json.decode(value, type=Alert) for value in world._values("alerts")]
+    (alert,) = (each for each in alerts if each.id == f"{run_id}-waits")
+    assert alert.title == f"the registration of run {run_id} waits for the model registry"
+    assert "connection refused" in alert.detail
 
 
 def test_the_first_outcome_wins(new_world: Callable[..., Any]) -> None:
