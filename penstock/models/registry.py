@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,8 @@ from penstock.errors import RegistryError, UnknownVersionError
 from penstock.models.artifact import ArtifactRef
 
 _SQLITE = "sqlite:///"
+#: How SQLAlchemy begins the line that holds the database's own words.
+_OF_DATABASE = re.compile(r"\((?:\w+\.)+\w+\) ")
 
 
 #: What an empty mapping of documents is.
@@ -343,5 +346,10 @@ class _Translated:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, UnknownVersionError):
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise RegistryError(f"model registry: {first[:300]}") from error
+            raise RegistryError(f"model registry: {_line_of(error)[:300]}") from error
+
+
+def _line_of(error: Exception) -> str:
+    """One line for people: what the database said, where it was one; else the first line."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return next((line for line in lines if _OF_DATABASE.match(line)), lines[0])
