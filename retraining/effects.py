@@ -7,6 +7,7 @@ content, the registry looks up before it creates, and of two outcomes of one run
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, cast
 
 import structlog
@@ -24,6 +25,7 @@ from retraining.backend import FitBackend, local
 from retraining.dataset import read_dataset
 from retraining.fitting import Fit, fit_run
 from retraining.states import State, fold
+from retraining.warm_start import newest_base
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
@@ -143,6 +145,7 @@ class EffectRunner:
             rows_train=fit.rows_train,
             rows_compared=fit.rows_compared,
             model=fit.model,
+            lineage=dict(fit.lineage),
         )
 
     def _fitted(self, work: Work) -> Fit:
@@ -151,7 +154,16 @@ class EffectRunner:
             return Fit(error="the decision names no data")
         try:
             dataset = read_dataset(self._log, data, self._examples)
-            return fit_run(self._pipeline, work.state, work.decision, dataset, self._artifacts, self._backend)
+            return fit_run(
+                self._pipeline,
+                work.state,
+                work.decision,
+                dataset,
+                self._artifacts,
+                self._backend,
+                monotonic_s=self._clock.monotonic_s,
+                bases=partial(newest_base, self._pipeline, self._log, self._artifacts),
+            )
         except ClusterError as error:
             self._alert(work.decision, error)
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,8 +15,8 @@ from penstock.models.registry import Registration
 from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
 from retraining.backend import FitBackend, local
-from retraining.candidates import Candidate, fit_candidates
-from retraining.dataset import LEAST_ROWS, Dataset, fits, problem_with
+from retraining.candidates import Candidate, evidence, fit_candidates
+from retraining.dataset import Dataset
 from retraining.gates import (
     Comparison,
     accuracy_gate,
@@ -27,7 +27,9 @@ from retraining.gates import (
     recorded,
     size_gate,
 )
+from retraining.quality import LEAST_ROWS, fits, quality_of
 from retraining.states import State
+from retraining.warm_start import ONLINE_COPY, Base, BaseSource, no_base
 
 
 class Fit(NamedTuple):
@@ -41,6 +43,12 @@ class Fit(NamedTuple):
     rows_compared: int = 0
     model: ModelRecord | None = None
     registration: Registration | None = None
+    lineage: Mapping[str, str] = {}
+
+
+def _still_s() -> float:
+    """A clock that stands still: nothing is measured by it."""
+    return 0.0
 
 
 def fit_run(
@@ -50,6 +58,10 @@ def fit_run(
     data: Dataset,
     artifacts: ArtifactStore,
     backend: FitBackend = local,
+    *,
+    monotonic_s: Callable[[], float] = _still_s,
+    bases: BaseSource = no_base,
+    settings: Mapping[str, str] | None = None,
 ) -> Fit:
     """Fit, compare and judge for the run of ``decision`` (``collected``; ``state`` is the fold up to it).
 
@@ -57,15 +69,20 @@ def fit_run(
     earlier rows. 3. Compare on the later ones with what the champion and the online model had recorded there. 4. Judge
     the best candidate, or else the online model. 5. Store the winner's artifact.
 
+    ``monotonic_s`` times the search; ``bases`` finds what a copy of the online model starts from; ``settings`` of the
+    candidates, as an earlier fit of the same run recorded them, take the place of a search.
+
     Raises:
         ClusterError: ``backend`` is a cluster that cannot be used now; the same call may be repeated.
     """
     share = pipeline.retraining.comparison_share
-    problem = problem_with(pipeline, data, share)
-    if problem is not None:
-        return _incumbents_only(pipeline, state.champion.version, data, Fit(error=problem))
+    quality = quality_of(pipeline, data, share)
+    if quality.problem:
+        return _incumbents_only(pipeline, state.champion.version, data, Fit(error=quality.problem))
     earlier, later = data.split(share)
-    candidates = fit_candidates(pipeline, earlier, backend)
+    base = bases(earlier, later)
+    known = base if isinstance(base, Base) else None
+    candidates = fit_candidates(pipeline, earlier, backend, base=known, recorded=settings, monotonic_s=monotonic_s)
     champion = state.champion.version
     features = [row.features for row in later]
     columns: dict[str, Sequence[Score | None]] = {name: recorded(later, name) for name in incumbents(champion)}
@@ -75,7 +92,9 @@ def fit_run(
     blob = dump_batch(next(candidate.model for candidate in candidates if candidate.name == best))
     gates = _judged(pipeline, comparison, best, incumbents(champion), len(candidates))
     gates.append(size_gate(pipeline, len(blob)))
-    fit = Fit("", comparison.results, gates, best, len(earlier), len(later))
+    warnings = [*quality.warnings, *([f"no {ONLINE_COPY}: {base}"] if isinstance(base, str) else [])]
+    made = evidence(candidates, warnings)
+    fit = Fit("", comparison.results, gates, best, len(earlier), len(later), lineage=made)
     if _passed(gates):
         return _announceable(pipeline, state, decision, data, fit, artifacts.put(blob), candidates)
     if champion != ONLINE and ONLINE in comparison.losses:
@@ -146,7 +165,7 @@ def _announceable(
         artifact=artifact,
         params={"winner": fit.winner, **{candidate.name: candidate.settings for candidate in candidates}},
         metrics=_metrics(fit.results),
-        lineage=lineage(pipeline, state, decision, data, fit.gates),
+        lineage={**lineage(pipeline, state, decision, data, fit.gates), **fit.lineage},
     )
     return fit._replace(model=record, registration=registration)
 
