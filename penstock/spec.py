@@ -182,7 +182,8 @@ class RetrainingPolicy:
     ``warnings_window_ms`` of event time; a ``performance_drop`` of accuracy or F1 of what serves since its promotion;
     a drift score above ``drift_score`` for ``drift_score_ms``; more than ``drifted_share`` of the features drifted;
     ``schedule`` (a cron line, UTC), and ``at_latest_ms`` after the last run; ``new_rows`` labelled since the last run.
-    At most ``daily_runs`` start within 24 hours. A search for settings tries ``trials`` of them within ``tuning_s``.
+    At most ``daily_runs`` start within 24 hours. A search for settings tries ``trials`` of them within ``tuning_s``;
+    fewer where there are few rows, or where the last ones brought nothing.
     """
 
     enabled: bool = True
@@ -214,6 +215,9 @@ class RetrainingPolicy:
             raise SpecError(
                 f"retraining policy: comparison_share is {self.comparison_share}, it must be between 0 and 1"
             )
+        _at_least("retraining policy", "trials", self.trials, 1)
+        if not self.tuning_s > 0.0:
+            raise SpecError(f"retraining policy: tuning_s is {self.tuning_s}, it must be positive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

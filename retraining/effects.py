@@ -7,6 +7,7 @@ content, the registry looks up before it creates, and of two outcomes of one run
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -34,6 +35,7 @@ from retraining.fitting import Fit, fit_run
 from retraining.provenance import provenance
 from retraining.registration import completed
 from retraining.states import State, fold
+from retraining.warm_start import newest_base
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
@@ -186,6 +188,7 @@ class EffectRunner:
                 self._artifacts,
                 self._backend,
                 monotonic_s=self._clock.monotonic_s,
+                bases=partial(newest_base, self._pipeline, self._log, self._artifacts),
                 provenance=self._code(),
             )
         except ClusterError as error:

@@ -23,7 +23,7 @@ from retraining.figures import as_array
 #: Rows that are explained, and (permutation, background row) pairs for each; every pair is used in both directions.
 MOST_ROWS, PAIRS = 64, 4
 #: Scores that an explanation may cost; with many features fewer rows are explained.
-MOST_SCORES = 40_000
+MOST_SCORES = 20_000
 _LEAST_ROWS = 8
 _CHUNK = 2000
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from online import snapshot
 from online.batch import dump_batch, load_batch
 from penstock.errors import PenstockError
 from penstock.events import CandidateResult, Decision, GateResult, ModelRecord, Score
@@ -15,14 +16,16 @@ from penstock.models.registry import Registration
 from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
 from retraining.backend import FitBackend, local
-from retraining.candidates import Candidate, fit_candidates
-from retraining.dataset import LEAST_ROWS, Dataset, fits, problem_with
+from retraining.candidates import Candidate, evidence, fit_candidates
+from retraining.dataset import Dataset
 from retraining.gates import Comparison, choose, compare, incumbents, recorded
 from retraining.judging import Champion, Contender, judge, judge_recorded, passed
 from retraining.lineage import lineage
 from retraining.model_card import Subject, summarised
+from retraining.quality import LEAST_ROWS, fits, quality_of
 from retraining.soundness import artifact_gate
 from retraining.states import State
+from retraining.warm_start import ONLINE_COPY, Base, BaseSource, no_base
 
 
 class Fit(NamedTuple):
@@ -57,6 +60,8 @@ def fit_run(
     backend: FitBackend = local,
     *,
     monotonic_s: Callable[[], float] = _still_s,
+    bases: BaseSource = no_base,
+    settings: Mapping[str, str] | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> Fit:
     """Fit, compare and judge for the run of ``decision`` (``collected``; ``state`` is the fold up to it).
@@ -65,18 +70,22 @@ def fit_run(
     earlier rows. 3. Compare on the later ones with what the champion and the online model had recorded there. 4. Judge
     the best candidate, or else the online model. 5. Store the winner's artifact, and read it back.
 
-    Scoring is timed by ``monotonic_s``; ``provenance`` joins the lineage.
+    ``monotonic_s`` times the search and the scoring; ``bases`` finds what a copy of the online model starts from;
+    ``settings`` of the candidates, as an earlier fit of the same run recorded them, take the place of a search;
+    ``provenance`` joins the lineage.
 
     Raises:
         ArtifactError: the artifact cannot be stored.
         ClusterError: ``backend`` is a cluster that cannot be used now; the same call may be repeated.
     """
     share = pipeline.retraining.comparison_share
-    problem = problem_with(pipeline, data, share)
-    if problem is not None:
-        return _incumbents_only(pipeline, state.champion.version, data, Fit(error=problem))
+    quality = quality_of(pipeline, data, share)
+    if quality.problem:
+        return _incumbents_only(pipeline, state.champion.version, data, Fit(error=quality.problem))
     earlier, later = data.split(share)
-    candidates = fit_candidates(pipeline, earlier, backend)
+    base = bases(earlier, later)
+    known = base if isinstance(base, Base) else None
+    candidates = fit_candidates(pipeline, earlier, backend, base=known, recorded=settings, monotonic_s=monotonic_s)
     version = state.champion.version
     features = [row.features for row in later]
     columns: dict[str, Sequence[Score | None]] = {name: recorded(later, name) for name in incumbents(version)}
@@ -92,10 +101,11 @@ def fit_run(
         contender,
         incumbents(version),
         len(candidates),
-        champion_of(pipeline, state.champion, artifacts),
+        champion_of(pipeline, state.champion, artifacts, base),
         monotonic_s,
     )
-    origin = lineage(pipeline, state, decision, data, provenance or {})
+    warnings = [*quality.warnings, *([f"no {ONLINE_COPY}: {base}"] if isinstance(base, str) else [])]
+    origin = lineage(pipeline, state, decision, data, provenance or {}) | evidence(candidates, warnings)
     fit = Fit("", comparison.results, judgement.gates, best, len(earlier), len(later), lineage=origin)
     if judgement.passed:
         ref = artifacts.put(contender.blob)
@@ -113,16 +123,20 @@ def fit_run(
     return fit
 
 
-def champion_of(pipeline: Pipeline, record: ModelRecord, artifacts: ArtifactStore) -> Champion:
-    """Who serves by ``record``, to be asked what it looks at; one that cannot be had says why."""
-    if not record.uri:
-        why = "the champion is the online model, whose state at these rows is not kept"
-        return Champion(record.version, None, why)
+def champion_of(pipeline: Pipeline, record: ModelRecord, artifacts: ArtifactStore, base: Base | str) -> Champion:
+    """Who serves by ``record``, to be asked what it looks at; one that cannot be had says why.
+
+    The online model is asked as it was in ``base``, a snapshot from before the rows (a text: why there is none).
+    """
     try:
-        blob = artifacts.get(record.uri, record.digest, record.signature)
-        return Champion(record.version, load_batch(pipeline, blob))
+        if record.uri:
+            blob = artifacts.get(record.uri, record.digest, record.signature)
+            return Champion(record.version, load_batch(pipeline, blob))
+        if isinstance(base, Base):
+            return Champion(record.version, snapshot.load(pipeline, base.data))
     except PenstockError as error:
         return Champion(record.version, None, f"the champion {record.version} does not load: {error}")
+    return Champion(record.version, None, f"the champion is the online model: {base}")
 
 
 def version_of(state: State) -> str:

@@ -70,7 +70,7 @@ def model_card(pipeline: Pipeline, subject: Subject) -> str:
 
 def _heading(pipeline: Pipeline, subject: Subject) -> str:
     number = subject.lineage.get("semantic_version", "")
-    about = f"A {subject.kind.replace('_', ' ')} ({subject.settings}), {subject.size_bytes} bytes stored."
+    about = f"A {subject.kind.replace('_', ' ')} (`{subject.settings}`), {subject.size_bytes} bytes stored."
     return f"# Model card: {pipeline.name} {subject.version}{f' ({number})' if number else ''}\n\n{about}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from penstock.cli.compose import System
 from penstock.contract import decoder_for
@@ -10,6 +11,9 @@ from penstock.errors import ArtifactError, UsageError
 from penstock.events import Decision, GateResult, ModelRecord, Score
 from penstock.models.artifact import ArtifactRef
 from penstock.models.slot import ONLINE
+
+if TYPE_CHECKING:
+    from retraining.warm_start import Base
 
 
 def judged_again(
@@ -62,7 +66,7 @@ def judged_again(
         Contender(version, model, blob, lambda held: load(record.kind, held)),
         against,
         max(1, sum(result.name not in against for result in trained.candidates)),
-        champion_of(pipeline, state.champion, system.artifacts),
+        champion_of(pipeline, state.champion, system.artifacts, _base(system, trained)),
         monotonic_s,
     )
     return [*judgement.gates, intact, *_same_rows(trained, data.digest)]
@@ -89,6 +93,21 @@ def run_of(decisions: Sequence[Decision], version: str) -> tuple[ModelRecord, De
 
 def _listed(known: Sequence[str]) -> str:
     return f"are {', '.join(known)}" if known else "is none yet"
+
+
+def _base(system: System, trained: Decision) -> Base | str:
+    """The snapshot of the online model that the run had at hand, where it is kept still."""
+    from retraining.candidates import chosen_settings, recorded_settings
+    from retraining.warm_start import ONLINE_COPY, Base, base_record
+
+    try:
+        settings = recorded_settings(trained.lineage) or {}
+        if ONLINE_COPY not in settings:
+            return "the run had no snapshot of it at hand"
+        record = base_record(chosen_settings(settings, ONLINE_COPY))
+        return Base(record, system.artifacts.get(record.uri, record.digest, record.signature))
+    except ArtifactError as error:
+        return str(error)
 
 
 def _same_rows(trained: Decision, digest: str) -> list[GateResult]:

@@ -65,13 +65,13 @@ def test_a_class_that_comes_late_is_learned_all_the_same() -> None:
 def test_the_first_fit_of_a_process_runs_on_one_thread() -> None:
     """Thread pools that scikit-learn brings along are limited too, though it is imported on first use."""
     script = (
-        "import sys, test_candidates as t, threadpoolctl, retraining.candidates as c\n"
+        "import sys, test_candidates as t, threadpoolctl, retraining.folds as f, retraining.candidates as c\n"
         "pipeline, rows = t.made('binary', 300)\n"
-        "seen, fit = [], c._fit\n"
+        "seen, estimator = [], f.estimator\n"
         "def spied(*args):\n"
         "    seen.extend(pool['num_threads'] for pool in threadpoolctl.threadpool_info())\n"
-        "    return fit(*args)\n"
-        "c._fit = spied\n"
+        "    return estimator(*args)\n"
+        "f.estimator = spied\n"
         "c.fit_candidates(pipeline, rows)\n"
         "print(sorted(set(seen)))\n"
     )

@@ -13,7 +13,7 @@ import pytest
 
 from penstock.events import DataRange, Decision, GateResult
 from penstock.models.artifact import ArtifactRef, MemoryArtifacts, Signer
-from penstock.spec import Categorical, Gates, Numeric, Pipeline
+from penstock.spec import Categorical, Gates, Numeric, Pipeline, RetrainingPolicy
 from retraining import fitting
 from retraining.dataset import Dataset, Row
 from retraining.fitting import Fit, champion_of, fit_run
@@ -26,6 +26,7 @@ PIPELINE = Pipeline(
     features=(Numeric("x"), Numeric("z"), Categorical("sex", ("f", "m"))),
     classes=("0", "1"),
     protected=("sex",),
+    retraining=RetrainingPolicy(trials=1),
 )
 KEY = b"k" * 16
 
@@ -66,10 +67,10 @@ def _equal_rows_are_fitted_once() -> Iterator[None]:
     """The fits are real. Equal rows give equal models, bit for bit, so the second costs nothing."""
     fit, held, patch = fitting.fit_candidates, dict[str, Any](), pytest.MonkeyPatch()
 
-    def once(pipeline: Pipeline, rows: tuple[Row, ...], *backend: Any) -> Any:
+    def once(pipeline: Pipeline, rows: tuple[Row, ...], *given: Any, **named: Any) -> Any:
         key = str([(row.features, row.outcome) for row in rows])
         if key not in held:
-            held[key] = fit(pipeline, rows, *backend)
+            held[key] = fit(pipeline, rows, *given, **named)
         return held[key]
 
     patch.setattr(fitting, "fit_candidates", once)
@@ -173,7 +174,7 @@ def test_a_candidate_that_looks_elsewhere_than_the_champion_is_refused() -> None
     first = fitted(PIPELINE, rows_of(fair, knows_nothing), store)
     assert first.model is not None
     turned = rows_of(turned_to_z, knows_nothing)
-    judged = champion_of(PIPELINE, first.model, store)
+    judged = champion_of(PIPELINE, first.model, store, "")
     assert judged.model is not None
     scores = judged.model.score_many([row.features for row in turned.rows])
     # The online model is worse than either, so that it does not take the slot instead.

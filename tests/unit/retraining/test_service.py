@@ -139,7 +139,7 @@ def test_no_promotion_where_nothing_changed(new_world: Callable[..., Any]) -> No
     rejected = world.decisions()[-1]
     assert "log loss" in rejected.reason
     assert rejected.version == ""
-    assert world.decisions()[-2].reason.startswith("best: gradient_boosting; fitted on ")
+    assert world.decisions()[-2].reason.startswith("best: random_forest; fitted on ")
     assert [gate.passed for gate in rejected.gates] == [False]
     assert world.models() == []
     assert world.registry.versions() == []
