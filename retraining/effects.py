@@ -6,15 +6,23 @@ content, the registry looks up before it creates, and of two outcomes of one run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import structlog
 
 from penstock.clock import Clock
 from penstock.contract import decoder_for
-from penstock.errors import ArtifactError, ClusterError, LogUnavailableError, OffsetOutOfRangeError, RegistryError
+from penstock.errors import (
+    ArtifactError,
+    ClusterError,
+    LogUnavailableError,
+    OffsetOutOfRangeError,
+    PenstockError,
+    RegistryError,
+)
 from penstock.events import Alert, Command, Decision, OutcomeCommand, encode
 from penstock.log.port import Log, Message
 from penstock.models.artifact import ArtifactStore
@@ -24,6 +32,8 @@ from penstock.spec import Pipeline
 from retraining.backend import FitBackend, local
 from retraining.dataset import read_dataset
 from retraining.fitting import Fit, fit_run
+from retraining.provenance import provenance
+from retraining.registration import completed
 from retraining.states import State, fold
 from retraining.warm_start import newest_base
 
@@ -68,6 +78,7 @@ class EffectRunner:
         registry: Registry,
         clock: Clock,
         backend: FitBackend = local,
+        code: Callable[[], Mapping[str, str]] = lambda: provenance(Path.cwd()),
     ) -> None:
         self._pipeline = pipeline
         self._log = log
@@ -75,6 +86,7 @@ class EffectRunner:
         self._registry = registry
         self._clock = clock
         self._backend = backend
+        self._code = code
         self._decisions = decoder_for("decisions", pipeline)
         self._commands = decoder_for("commands", pipeline)
         self._examples = decoder_for("examples", pipeline)
@@ -130,9 +142,11 @@ class EffectRunner:
         if self._fit is None or self._fit[0] != decision.run_id:
             # Kept until the outcome is written, so that a registry that is away does not cost another fit.
             self._fit = (decision.run_id, self._fitted(work))
-        fit = self._fit[1]
-        if fit.registration is not None:
-            self._registry.register(fit.registration)
+        try:
+            fit = self._registered(self._fit[1])
+        except RegistryError as error:
+            self._alert(decision, "the registration of run {} waits for the model registry", error)
+            raise
         return OutcomeCommand(
             id=f"{decision.run_id}-fit",
             run_id=decision.run_id,
@@ -147,6 +161,18 @@ class EffectRunner:
             model=fit.model,
             lineage=dict(fit.lineage),
         )
+
+    def _registered(self, fit: Fit) -> Fit:
+        """``fit`` with the lineage that it was registered with; one whose card cannot be stored has failed."""
+        if fit.registration is None or fit.subject is None:
+            return fit
+        held = self._registry.versions()
+        try:
+            registration = completed(self._pipeline, fit.registration, fit.subject, held, self._artifacts)
+        except ArtifactError as error:
+            return Fit(error=str(error))
+        self._registry.register(registration)
+        return fit._replace(lineage=registration.lineage)
 
     def _fitted(self, work: Work) -> Fit:
         data = work.decision.data
@@ -163,9 +189,10 @@ class EffectRunner:
                 self._backend,
                 monotonic_s=self._clock.monotonic_s,
                 bases=partial(newest_base, self._pipeline, self._log, self._artifacts),
+                provenance=self._code(),
             )
         except ClusterError as error:
-            self._alert(work.decision, error)
+            self._alert(work.decision, "the fit of run {} waits for its cluster", error)
             raise
         except (OffsetOutOfRangeError, ArtifactError) as error:
             return Fit(error=str(error))
@@ -174,14 +201,14 @@ class EffectRunner:
             _log.exception("fit failed", run_id=work.decision.run_id)
             return Fit(error=f"the fit failed: {type(error).__name__}: {error}")
 
-    def _alert(self, decision: Decision, error: ClusterError) -> None:
-        """Tell once per run that its fit has to wait."""
+    def _alert(self, decision: Decision, title: str, error: PenstockError) -> None:
+        """Tell once per run that it has to wait."""
         if self._alerted == decision.run_id:
             return
         alert = Alert(
             id=f"{decision.run_id}-waits",
             severity="warning",
-            title=f"the fit of run {decision.run_id} waits for its cluster",
+            title=title.format(decision.run_id),
             detail=str(error),
             at_ms=self._clock.now_ms(),
             source="retrainer",
