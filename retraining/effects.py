@@ -30,6 +30,7 @@ from penstock.models.registry import Registry
 from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
 from retraining.backend import FitBackend, local
+from retraining.candidates import recorded_settings
 from retraining.dataset import read_dataset
 from retraining.fitting import Fit, fit_run
 from retraining.provenance import provenance
@@ -143,7 +144,7 @@ class EffectRunner:
             # Kept until the outcome is written, so that a registry that is away does not cost another fit.
             self._fit = (decision.run_id, self._fitted(work))
         try:
-            fit = self._registered(self._fit[1])
+            fit = self._registered(work, self._fit[1])
         except RegistryError as error:
             self._alert(decision, "the registration of run {} waits for the model registry", error)
             raise
@@ -162,19 +163,28 @@ class EffectRunner:
             lineage=dict(fit.lineage),
         )
 
-    def _registered(self, fit: Fit) -> Fit:
-        """``fit`` with the lineage that it was registered with; one whose card cannot be stored has failed."""
+    def _registered(self, work: Work, fit: Fit) -> Fit:
+        """``fit`` with the lineage that it was registered with; one whose card cannot be stored has failed.
+
+        An earlier try may have registered its model and been cut off before it wrote the outcome. Its search may have
+        had more time, or less: then the model that it registered is made again, by the settings that it recorded.
+        """
         if fit.registration is None or fit.subject is None:
             return fit
         held = self._registry.versions()
+        own = next((version for version in held if version.run_id == fit.registration.run_id), None)
         try:
+            if own is not None and own.artifact != fit.registration.artifact:
+                fit = self._fitted(work, recorded_settings(own.lineage))
+            if fit.registration is None or fit.subject is None or (own and own.artifact != fit.registration.artifact):
+                return Fit(error="another model was registered for this run before, and it cannot be made again")
             registration = completed(self._pipeline, fit.registration, fit.subject, held, self._artifacts)
         except ArtifactError as error:
             return Fit(error=str(error))
         self._registry.register(registration)
         return fit._replace(lineage=registration.lineage)
 
-    def _fitted(self, work: Work) -> Fit:
+    def _fitted(self, work: Work, settings: Mapping[str, str] | None = None) -> Fit:
         data = work.decision.data
         if data is None:
             return Fit(error="the decision names no data")
@@ -189,6 +199,7 @@ class EffectRunner:
                 self._backend,
                 monotonic_s=self._clock.monotonic_s,
                 bases=partial(newest_base, self._pipeline, self._log, self._artifacts),
+                settings=settings,
                 provenance=self._code(),
             )
         except ClusterError as error:
