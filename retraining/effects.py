@@ -181,8 +181,8 @@ class EffectRunner:
             registration = completed(self._pipeline, fit.registration, fit.subject, held, self._artifacts)
         except ArtifactError as error:
             return Fit(error=str(error))
-        self._registry.register(registration)
-        return fit._replace(lineage=registration.lineage)
+        # Of a run that is registered already, the registry's word stands: one version has one lineage and one card.
+        return fit._replace(lineage=self._registry.register(registration).lineage)
 
     def _fitted(self, work: Work, settings: Mapping[str, str] | None = None) -> Fit:
         data = work.decision.data
