@@ -16,6 +16,8 @@ from online.tabular import Matrix
 #: Isotonic regression overfits on fewer rows than these, or on a class with fewer outcomes.
 ISOTONIC_ROWS = 1000
 ISOTONIC_PER_CLASS = 100
+#: Scores of more classes than these are left alone: there is too little to learn from, and too much to compute.
+MOST_CLASSES = 50
 #: Weight of "leave it as it is" in the sigmoid's loss, in rows.
 PRIOR_ROWS = 1.0
 
@@ -44,8 +46,10 @@ def calibrate(folds: Sequence[Held]) -> Calibrated:
     seen; then the best one is learned on all. Isotonic regression is tried where there are rows enough.
     """
     if len(folds) < 2:
-        return Calibrated(None, _mean_loss(folds[:1], None))
+        return Calibrated(None, _mean_loss(folds, None))
     best = Calibrated(None, _mean_loss(folds[1:], None))
+    if folds[0].table.shape[1] > MOST_CLASSES:
+        return best
     for learn in (learn_sigmoid, learn_isotonic):
         if learn is learn_isotonic and not _enough(folds[:1]):
             continue

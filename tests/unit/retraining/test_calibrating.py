@@ -91,3 +91,7 @@ def test_one_fold_judges_nothing_and_a_class_that_never_came_costs_the_floor() -
     assert calibrate([fold]).calibration is None
     certain = Held(np.array([[1.0, 0.0]] * 10), np.ones(10, dtype=np.int64))
     assert calibrate([certain]).loss == pytest.approx(-np.log(FLOOR))
+
+
+def test_very_many_classes_are_left_alone() -> None:
+    assert calibrate(folds(100, 51, 3.0)).calibration is None
