@@ -1,5 +1,7 @@
 """Batch models: a fitted scikit-learn estimator behind the model port, and its artifact without pickle.
 
+A frozen committee (`online.frozen`) is a batch model too: `dump_batch` and `load_batch` tell the two apart.
+
 scikit-learn and skops are imported only where an estimator is loaded or stored, so that what serves the online model
 never pays for them.
 """
@@ -18,14 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
+from online import frozen
+from online.calibration import FLOOR as FLOOR
+from online.calibration import Calibration
 from online.flat_trees import FlatTrees, Tree
+from online.frozen import FrozenCommittee
 from online.tabular import Encoding, Matrix
 from penstock.errors import ArtifactError
 from penstock.events import Features, Score
 from penstock.spec import Pipeline, Task
 
-#: Log loss of a certain and wrong answer would be infinite.
-FLOOR = 1e-6
 #: The only classes that a stored estimator may be.
 ESTIMATORS = (
     "LogisticRegression",
@@ -49,19 +53,23 @@ class _Header(msgspec.Struct, frozen=True):
     classes: list[str]
     estimator: str
     encoding: Encoding
+    calibration: Calibration | None = None
 
 
 class BatchModel:
-    """A fitted estimator and the encoding of its rows.
+    """A fitted estimator, the encoding of its rows and, where it has one, the calibration of its probabilities.
 
     ``estimator`` was fitted on ``encoding.matrix(...)`` with targets as class indices (classification) or numbers.
     A row's score never depends on the rows beside it. Probabilities are kept within [1e-6, 1 − 1e-6].
     """
 
-    def __init__(self, pipeline: Pipeline, encoding: Encoding, estimator: Any) -> None:
+    def __init__(
+        self, pipeline: Pipeline, encoding: Encoding, estimator: Any, calibration: Calibration | None = None
+    ) -> None:
         self._pipeline = pipeline
         self.encoding = encoding
         self.estimator = estimator
+        self.calibration = calibration
         self._scorer = _scorer(estimator, pipeline.task)
 
     def score_many(self, rows: Sequence[Features]) -> list[Score]:
@@ -72,17 +80,27 @@ class BatchModel:
 
     def scores_of(self, matrix: Matrix) -> list[Score]:
         """One score per row of an encoded matrix."""
+        table = self.table_of(matrix)
+        if self._pipeline.task == "regression":
+            return list(table[:, 0].tolist())
+        if self._pipeline.task == "binary":
+            return list(table[:, 1].tolist())
+        return [dict(zip(self._pipeline.classes, row, strict=True)) for row in table.tolist()]
+
+    def table_of(self, matrix: Matrix) -> Matrix:
+        """Rows × classes in declared order (probabilities), or rows × 1 (regression), of an encoded matrix."""
         outputs = self._scorer(matrix)
         if self._pipeline.task == "regression":
-            return list(outputs[:, 0].tolist())
-        classes = self._pipeline.classes
-        table = np.zeros((len(matrix), len(classes)))
+            return outputs
+        table: Matrix = np.zeros((len(matrix), len(self._pipeline.classes)))
         table[:, np.asarray(self.estimator.classes_, dtype=np.intp)] = outputs
+        if self.calibration is not None:
+            table = self.calibration.calibrated(table)
         if self._pipeline.task == "binary":
-            return list(np.clip(table[:, 1], FLOOR, 1.0 - FLOOR).tolist())
+            return np.clip(table, FLOOR, 1.0 - FLOOR)
         table = np.clip(table, FLOOR, 1.0)
         table /= table.sum(axis=1, keepdims=True)
-        return [dict(zip(classes, row, strict=True)) for row in table.tolist()]
+        return table
 
 
 def _scorer(estimator: Any, task: Task) -> _Scorer:
@@ -159,8 +177,13 @@ def _grown_tree(tree: Any, task: Task) -> Tree:
     )
 
 
-def dump_batch(model: BatchModel) -> bytes:
-    """The model's artifact: a header (JSON) and the estimator (skops). Equal models have equal bytes."""
+def dump_batch(model: BatchModel | FrozenCommittee) -> bytes:
+    """The model's artifact: a header (JSON) and the estimator (skops). Equal models have equal bytes.
+
+    A frozen committee's is a snapshot of the online model behind a mark of its own.
+    """
+    if isinstance(model, FrozenCommittee):
+        return frozen.dump(model)
     import skops.io
 
     pipeline = model._pipeline
@@ -170,6 +193,7 @@ def dump_batch(model: BatchModel) -> bytes:
         list(pipeline.classes),
         type(model.estimator).__name__,
         model.encoding,
+        model.calibration,
     )
     return _MAGIC + msgspec.json.encode(header) + b"\n" + _canonical(skops.io.dumps(model.estimator))
 
@@ -211,12 +235,14 @@ def _renumbered(node: Any, numbers: dict[str, str], fresh: Iterator[int]) -> Any
     return done
 
 
-def load_batch(pipeline: Pipeline, data: bytes) -> BatchModel:
+def load_batch(pipeline: Pipeline, data: bytes) -> BatchModel | FrozenCommittee:
     """The model of an artifact whose digest and signature were already checked.
 
     Raises:
         ArtifactError: not such an artifact, made for other features or classes, or it holds an untrusted type.
     """
+    if data.startswith(frozen.MAGIC):
+        return frozen.load(pipeline, data)
     if not data.startswith(_MAGIC):
         raise ArtifactError("batch model: not an artifact of a batch model")
     line, _, body = data[len(_MAGIC) :].partition(b"\n")
@@ -230,7 +256,7 @@ def load_batch(pipeline: Pipeline, data: bytes) -> BatchModel:
     estimator = _loaded_estimator(body)
     if type(estimator).__name__ != header.estimator or header.estimator not in ESTIMATORS:
         raise ArtifactError(f"batch model: {type(estimator).__name__} is not a kind of model that is served")
-    return BatchModel(pipeline, header.encoding, estimator)
+    return BatchModel(pipeline, header.encoding, estimator, header.calibration)
 
 
 def _loaded_estimator(body: bytes) -> Any:

@@ -115,6 +115,10 @@ class Committee:
         self.learned += 1
         return score
 
+    def forget_recent(self) -> None:
+        """Forget what the newest outcomes were; all else that was learned stays."""
+        self._recency.forget()
+
     def _new_member(self, name: str) -> Member:
         return new_member(name, self._pipeline, self._encoder.columns)
 

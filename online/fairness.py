@@ -120,9 +120,9 @@ class GroupRates:
 
     def _group(self, value: FeatureValue) -> int | None:
         if self._edges is None and self._numeric:
-            self._edges, self._first = _quarters(self._first), []
+            self._edges, self._first = quarters(self._first), []
         if self._edges is not None and isinstance(value, int | float):
-            name = _range_name(self._edges, bisect_right(self._edges, float(value)))
+            name = range_name(self._edges, bisect_right(self._edges, float(value)))
         else:
             text = category(value)
             if text is None:
@@ -212,13 +212,15 @@ def _total(parts: Sequence[Counts]) -> Counts:
     ]
 
 
-def _quarters(values: Sequence[float]) -> list[float]:
+def quarters(values: Sequence[float]) -> list[float]:
+    """Edges that part ``values`` into four groups of about equal size; fewer where values repeat."""
     if not values:
         return []
     return sorted({float(edge) for edge in np.quantile(values, (0.25, 0.5, 0.75), method="nearest")})
 
 
-def _range_name(edges: Sequence[float], index: int) -> str:
+def range_name(edges: Sequence[float], index: int) -> str:
+    """The name of the group of values from edge ``index`` − 1 on, up to below edge ``index``."""
     low = f"{edges[index - 1]:g}" if index else ""
     high = f"{edges[index]:g}" if index < len(edges) else ""
     return f"{low}…{high}" if low or high else "(any)"

@@ -75,6 +75,12 @@ class Recency:
         if len(self._between) > LAG_LIMIT:
             self._trailing = self._moved(self._trailing, self._between.popleft())
 
+    def forget(self) -> None:
+        """As before the first outcome."""
+        self._newest = self._trailing = self._unknown
+        self._between.clear()
+        self._said = self._outputs(self._newest)
+
     def _moved(self, means: list[list[float]], target: float) -> list[list[float]]:
         if not self._classes:
             return [[mean[0] + rate * (target - mean[0])] for mean, rate in zip(means, self._rates, strict=True)]

@@ -25,6 +25,17 @@ ErrorDetector: TypeAlias = Literal["likelihood_ratio", "adwin", "page_hinkley", 
 DAY_MS = 86_400_000
 #: Endings of the thresholds of effects, which are in [0, 1].
 _IN_UNIT = ("_floor", "_drop", "_share", "_score")
+#: Gates that only classes, or only numbers, can be held to.
+CLASS_FLOORS = ("min_accuracy", "min_roc_auc", "min_precision", "min_recall", "min_f1")
+NUMBER_FLOORS = ("min_r2", "max_mae")
+#: Gates that are in [0, 1].
+_SHARES = (
+    *CLASS_FLOORS,
+    "min_equal_opportunity",
+    "min_disparate_impact",
+    "max_demographic_parity",
+    "max_explanation_drift",
+)
 _NAME = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
 
 
@@ -180,7 +191,8 @@ class RetrainingPolicy:
     - ``new_rows`` labelled since the last run started.
 
     ``enabled`` False switches all of them off. At most ``daily_runs`` start within 24 hours of event time, whoever
-    asks. A search for settings tries ``trials`` of them within ``tuning_s``.
+    asks. A search for settings tries ``trials`` of them within ``tuning_s``; fewer where there are few rows, or where
+    the last ones brought nothing.
 
     Raises:
         SpecError: a value cannot be; the text names the field.
@@ -229,6 +241,9 @@ class RetrainingPolicy:
             raise SpecError(
                 f"retraining policy: comparison_share is {self.comparison_share}, it must be between 0 and 1"
             )
+        _at_least("retraining policy", "trials", self.trials, 1)
+        if not self.tuning_s > 0.0:
+            raise SpecError(f"retraining policy: tuning_s is {self.tuning_s}, it must be positive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,15 +274,55 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
-    """What a candidate must reach on the rows it is compared on. None: not set.
+    """What a candidate must show on the rows it is compared on. None: measured and reported, not applied.
 
     ``min_improvement`` is the least relative gain in log loss (regression: MAE) over the champion and the online model.
+    Absolute floors are to be exceeded: ``min_accuracy``, ``min_roc_auc``, ``min_precision``, ``min_recall`` and
+    ``min_f1`` of the positive class (multiclass: means over classes); for a regression ``min_r2``, and ``max_mae`` is
+    to be kept below. Of each ``protected`` attribute's groups, the least rate over the greatest is to exceed
+    ``min_disparate_impact`` (rates of favourable decisions; 0.80 is the four-fifths rule of 29 CFR 1607.4 D) and
+    ``min_equal_opportunity`` (among those whose outcome was favourable), and their greatest difference is to stay below
+    ``max_demographic_parity``. ``exempt`` names protected attributes whose limits are reported and not applied, each
+    with the reason, which is part of the evidence. ``max_p99_ms`` bounds the 99th percentile of scoring one row,
+    ``max_explanation_drift`` the total variation between importances of features, the candidate's and the champion's.
     """
 
     min_improvement: float = 0.01
     confidence: float = 0.95
     min_accuracy: float | None = None
+    min_roc_auc: float | None = None
+    min_precision: float | None = None
+    min_recall: float | None = None
+    min_f1: float | None = None
+    min_r2: float | None = None
+    max_mae: float | None = None
+    min_equal_opportunity: float | None = 0.85
+    min_disparate_impact: float | None = 0.80
+    max_demographic_parity: float | None = None
+    exempt: Mapping[str, str] = field(default_factory=dict)
+    max_p99_ms: float | None = 50.0
+    max_explanation_drift: float | None = None
     max_artifact_bytes: int = 64 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for name in _SHARES:
+            limit = getattr(self, name)
+            if limit is not None and not 0.0 <= limit <= 1.0:
+                raise SpecError(f"gates: {name} is {limit}, it must be in [0, 1]")
+        for name in ("max_mae", "max_p99_ms"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0.0:
+                raise SpecError(f"gates: {name} is {limit}, it must be positive")
+        if not 0.0 < self.confidence < 1.0:
+            raise SpecError(f"gates: confidence is {self.confidence}, it must be between 0 and 1")
+        if self.min_r2 is not None and not self.min_r2 < 1.0:
+            raise SpecError(f"gates: min_r2 is {self.min_r2}, it must be below 1")
+        _at_least("gates", "max_artifact_bytes", self.max_artifact_bytes, 1)
+
+    def misfit(self, task: Task) -> str | None:
+        """The first floor that is set and says nothing about ``task``, if any."""
+        strangers = CLASS_FLOORS if task == "regression" else NUMBER_FLOORS
+        return next((name for name in strangers if getattr(self, name) is not None), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,6 +396,12 @@ class Pipeline:
         for name in self.segments:
             if name not in names or not isinstance(self.feature(name), Categorical | Boolean):
                 raise SpecError(f"pipeline {self.name}: segment {name!r} is not a categorical or boolean feature")
+        unknown = sorted(set(self.gates.exempt) - set(self.protected))
+        if unknown:
+            raise SpecError(f"pipeline {self.name}: gates exempt {unknown[0]!r}, which is not a protected attribute")
+        misfit = self.gates.misfit(self.task)
+        if misfit is not None:
+            raise SpecError(f"pipeline {self.name}: gates.{misfit} says nothing about a {self.task} task")
         _at_least(f"pipeline {self.name}", "partitions", self.partitions, 1)
         _at_least(f"pipeline {self.name}", "label_delay", self.label_delay.count, 0)
         for name in ("horizon_ms", "early_bound_ms"):

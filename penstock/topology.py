@@ -88,7 +88,7 @@ STAGES: dict[str, StageEntry] = {
             ("drift", "metrics", "commands"),
             ("decisions", "models", "alerts", "commands"),
             "the fold of decisions",
-            ("decisions", "examples"),
+            ("decisions", "examples", "models"),
         ),
         StageEntry(
             "notifier",

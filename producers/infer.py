@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from penstock.errors import UsageError
 from penstock.spec import Boolean, Categorical, Date, Feature, Numeric, Pipeline, Rows
+from producers.baselines import floors
 from producers.columns import Column, as_numbers, describe, gives_away
 from producers.sample import Sample
 from producers.table import Table, open_table
@@ -90,6 +91,8 @@ def _infer(table: Table, wishes: _Wishes, name: str) -> Inferred:
     notes += _format_notes(columns, [*kept, *([wishes.time] if wishes.time else [])])
     notes.append("labels are taken to be known at once (label_delay=Rows(0)); set the delay that your labels have")
     features = tuple(_feature(columns[column], sample.whole) for column in kept)
+    gates, why = floors(sample, wishes.target, target)
+    notes.append(why)
     pipeline = Pipeline(
         name=name,
         task=target.task,
@@ -102,6 +105,7 @@ def _infer(table: Table, wishes: _Wishes, name: str) -> Inferred:
         label_delay=Rows(0),
         protected=wishes.protected,
         ignored=ignored,
+        gates=gates,
     )
     remarks = {feature.name: _remark(columns[feature.name], feature) for feature in features}
     return Inferred(pipeline, table.path.name, remarks, tuple(notes))

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from pathlib import Path
 
+from producers.no_change import NoChange
 from producers.table import Table
 from producers.values import is_missing, parse_number
 
@@ -16,7 +17,7 @@ COUNTED_VALUES = 1000
 
 
 class Sample:
-    """The rows that columns are judged by (all, in a table of usual size), and all values of the target.
+    """The rows that columns are judged by (all, in a table of usual size), and all values of the target in order.
 
     ``whole``: nothing was left out, so what was not seen does not occur.
     """
@@ -28,6 +29,7 @@ class Sample:
         rng = random.Random(0)
         held: list[tuple[int, list[str]]] = []
         self.target_counts: Counter[str] = Counter()
+        self.no_change = NoChange(table.decimal_comma)
         self.ragged = self.total = 0
         for index, row in enumerate(table.rows()):
             self.total += 1
@@ -36,6 +38,7 @@ class Sample:
                 continue
             if not is_missing(row[position]):
                 self._count_target(row[position].strip())
+                self.no_change.add(row[position].strip())
             if len(held) < room:
                 held.append((index, row))
             else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
-from penstock.spec import Categorical, Date, Feature
+from penstock.spec import Categorical, Date, Feature, Gates
 from producers.infer import Inferred
 
 WIDTH = 120
@@ -14,7 +15,9 @@ _INDENT = "    "
 def render(inferred: Inferred) -> str:
     """The text of ``pipelines/<name>.py``; loading it gives ``inferred.pipeline`` again."""
     pipeline = inferred.pipeline
+    floors = _floors(pipeline.gates)
     used = {type(feature).__name__ for feature in pipeline.features} | {"Pipeline", "Rows"}
+    used |= {"Gates"} if floors else set()
     about = f"Predicts {_plain(pipeline.target)} ({pipeline.task}), as inferred from {_plain(inferred.source)}."
     lines = [
         f'"""{about}"""',
@@ -47,8 +50,18 @@ def render(inferred: Inferred) -> str:
         for column, reason in pipeline.ignored.items():
             lines.append(f"{_INDENT * 2}{quote(column)}: {quote(reason)},")
         lines.append(f"{_INDENT}}},")
+    if floors:
+        lines.append(f"{_INDENT}# What a new model has to be better than, whatever it replaces.")
+        lines += _argument("gates", f"Gates({', '.join(floors)})")
     lines.append(")")
     return "\n".join(lines) + "\n"
+
+
+def _floors(gates: Gates) -> list[str]:
+    """The gates that differ from the defaults, as arguments."""
+    plain = Gates()
+    changed = [field.name for field in fields(Gates) if getattr(gates, field.name) != getattr(plain, field.name)]
+    return [f"{name}={getattr(gates, name)!r}" for name in changed]
 
 
 def quote(text: str) -> str:

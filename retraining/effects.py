@@ -6,14 +6,23 @@ content, the registry looks up before it creates, and of two outcomes of one run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import structlog
 
 from penstock.clock import Clock
 from penstock.contract import decoder_for
-from penstock.errors import ArtifactError, ClusterError, LogUnavailableError, OffsetOutOfRangeError, RegistryError
+from penstock.errors import (
+    ArtifactError,
+    ClusterError,
+    LogUnavailableError,
+    OffsetOutOfRangeError,
+    PenstockError,
+    RegistryError,
+)
 from penstock.events import Alert, Command, Decision, OutcomeCommand, encode
 from penstock.log.port import Log, Message
 from penstock.models.artifact import ArtifactStore
@@ -21,9 +30,13 @@ from penstock.models.registry import Registry
 from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
 from retraining.backend import FitBackend, local
+from retraining.candidates import recorded_settings
 from retraining.dataset import read_dataset
 from retraining.fitting import Fit, fit_run
+from retraining.provenance import provenance
+from retraining.registration import completed
 from retraining.states import State, fold
+from retraining.warm_start import newest_base
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
@@ -66,6 +79,7 @@ class EffectRunner:
         registry: Registry,
         clock: Clock,
         backend: FitBackend = local,
+        code: Callable[[], Mapping[str, str]] = lambda: provenance(Path.cwd()),
     ) -> None:
         self._pipeline = pipeline
         self._log = log
@@ -73,6 +87,7 @@ class EffectRunner:
         self._registry = registry
         self._clock = clock
         self._backend = backend
+        self._code = code
         self._decisions = decoder_for("decisions", pipeline)
         self._commands = decoder_for("commands", pipeline)
         self._examples = decoder_for("examples", pipeline)
@@ -128,9 +143,11 @@ class EffectRunner:
         if self._fit is None or self._fit[0] != decision.run_id:
             # Kept until the outcome is written, so that a registry that is away does not cost another fit.
             self._fit = (decision.run_id, self._fitted(work))
-        fit = self._fit[1]
-        if fit.registration is not None:
-            self._registry.register(fit.registration)
+        try:
+            fit = self._registered(work, self._fit[1])
+        except RegistryError as error:
+            self._alert(decision, "the registration of run {} waits for the model registry", error)
+            raise
         return OutcomeCommand(
             id=f"{decision.run_id}-fit",
             run_id=decision.run_id,
@@ -143,17 +160,50 @@ class EffectRunner:
             rows_train=fit.rows_train,
             rows_compared=fit.rows_compared,
             model=fit.model,
+            lineage=dict(fit.lineage),
         )
 
-    def _fitted(self, work: Work) -> Fit:
+    def _registered(self, work: Work, fit: Fit) -> Fit:
+        """``fit`` with the lineage that it was registered with; one whose card cannot be stored has failed.
+
+        An earlier try may have registered its model and been cut off before it wrote the outcome. Its search may have
+        had more time, or less: then the model that it registered is made again, by the settings that it recorded.
+        """
+        if fit.registration is None or fit.subject is None:
+            return fit
+        held = self._registry.versions()
+        own = next((version for version in held if version.run_id == fit.registration.run_id), None)
+        try:
+            if own is not None and own.artifact != fit.registration.artifact:
+                fit = self._fitted(work, recorded_settings(own.lineage))
+            if fit.registration is None or fit.subject is None or (own and own.artifact != fit.registration.artifact):
+                return Fit(error="another model was registered for this run before, and it cannot be made again")
+            registration = completed(self._pipeline, fit.registration, fit.subject, held, self._artifacts)
+        except ArtifactError as error:
+            return Fit(error=str(error))
+        # Of a run that is registered already, the registry's word stands: one version has one lineage and one card.
+        return fit._replace(lineage=self._registry.register(registration).lineage)
+
+    def _fitted(self, work: Work, settings: Mapping[str, str] | None = None) -> Fit:
         data = work.decision.data
         if data is None:
             return Fit(error="the decision names no data")
         try:
             dataset = read_dataset(self._log, data, self._examples)
-            return fit_run(self._pipeline, work.state, work.decision, dataset, self._artifacts, self._backend)
+            return fit_run(
+                self._pipeline,
+                work.state,
+                work.decision,
+                dataset,
+                self._artifacts,
+                self._backend,
+                monotonic_s=self._clock.monotonic_s,
+                bases=partial(newest_base, self._pipeline, self._log, self._artifacts),
+                settings=settings,
+                provenance=self._code(),
+            )
         except ClusterError as error:
-            self._alert(work.decision, error)
+            self._alert(work.decision, "the fit of run {} waits for its cluster", error)
             raise
         except (OffsetOutOfRangeError, ArtifactError) as error:
             return Fit(error=str(error))
@@ -162,14 +212,14 @@ class EffectRunner:
             _log.exception("fit failed", run_id=work.decision.run_id)
             return Fit(error=f"the fit failed: {type(error).__name__}: {error}")
 
-    def _alert(self, decision: Decision, error: ClusterError) -> None:
-        """Tell once per run that its fit has to wait."""
+    def _alert(self, decision: Decision, title: str, error: PenstockError) -> None:
+        """Tell once per run that it has to wait."""
         if self._alerted == decision.run_id:
             return
         alert = Alert(
             id=f"{decision.run_id}-waits",
             severity="warning",
-            title=f"the fit of run {decision.run_id} waits for its cluster",
+            title=title.format(decision.run_id),
             detail=str(error),
             at_ms=self._clock.now_ms(),
             source="retrainer",

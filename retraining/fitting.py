@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from online.batch import dump_batch
+from online import snapshot
+from online.batch import dump_batch, load_batch
+from penstock.errors import PenstockError
 from penstock.events import CandidateResult, Decision, GateResult, ModelRecord, Score
 from penstock.models.artifact import ArtifactRef, ArtifactStore
 from penstock.models.registry import Registration
 from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
 from retraining.backend import FitBackend, local
-from retraining.candidates import Candidate, fit_candidates
-from retraining.dataset import LEAST_ROWS, Dataset, fits, problem_with
-from retraining.gates import (
-    Comparison,
-    accuracy_gate,
-    choose,
-    compare,
-    improvement_gate,
-    incumbents,
-    recorded,
-    size_gate,
-)
+from retraining.candidates import Candidate, evidence, fit_candidates
+from retraining.dataset import Dataset
+from retraining.gates import Comparison, choose, compare, incumbents, recorded
+from retraining.judging import Champion, Contender, judge, judge_recorded, passed
+from retraining.lineage import lineage
+from retraining.model_card import Subject, summarised
+from retraining.quality import LEAST_ROWS, fits, quality_of
+from retraining.soundness import artifact_gate
 from retraining.states import State
+from retraining.warm_start import ONLINE_COPY, Base, BaseSource, no_base
 
 
 class Fit(NamedTuple):
-    """What came of a fit. ``error``: nothing could be compared. ``registration``: it passed and is to be registered."""
+    """What came of a fit. ``error``: nothing could be compared. ``registration``: it passed and is to be registered.
+
+    ``subject`` is what the model card of that registration is about.
+    """
 
     error: str = ""
     results: Sequence[CandidateResult] = ()
@@ -41,6 +42,13 @@ class Fit(NamedTuple):
     rows_compared: int = 0
     model: ModelRecord | None = None
     registration: Registration | None = None
+    lineage: Mapping[str, str] = {}
+    subject: Subject | None = None
+
+
+def _still_s() -> float:
+    """A clock that stands still: nothing is measured by it."""
+    return 0.0
 
 
 def fit_run(
@@ -50,55 +58,97 @@ def fit_run(
     data: Dataset,
     artifacts: ArtifactStore,
     backend: FitBackend = local,
+    *,
+    monotonic_s: Callable[[], float] = _still_s,
+    bases: BaseSource = no_base,
+    settings: Mapping[str, str] | None = None,
+    provenance: Mapping[str, str] | None = None,
 ) -> Fit:
     """Fit, compare and judge for the run of ``decision`` (``collected``; ``state`` is the fold up to it).
 
     1. Check the data; where nothing can be fitted on it, only champion and online model are compared. 2. Fit on the
     earlier rows. 3. Compare on the later ones with what the champion and the online model had recorded there. 4. Judge
-    the best candidate, or else the online model. 5. Store the winner's artifact.
+    the best candidate, or else the online model. 5. Store the winner's artifact, and read it back.
+
+    ``monotonic_s`` times the search and the scoring; ``bases`` finds what a copy of the online model starts from;
+    ``settings`` of the candidates, as an earlier fit of the same run recorded them, take the place of a search;
+    ``provenance`` joins the lineage.
 
     Raises:
+        ArtifactError: the artifact cannot be stored.
         ClusterError: ``backend`` is a cluster that cannot be used now; the same call may be repeated.
     """
     share = pipeline.retraining.comparison_share
-    problem = problem_with(pipeline, data, share)
-    if problem is not None:
-        return _incumbents_only(pipeline, state.champion.version, data, Fit(error=problem))
+    quality = quality_of(pipeline, data, share)
+    if quality.problem:
+        return _incumbents_only(pipeline, state.champion.version, data, Fit(error=quality.problem))
     earlier, later = data.split(share)
-    candidates = fit_candidates(pipeline, earlier, backend)
-    champion = state.champion.version
+    base = bases(earlier, later)
+    known = base if isinstance(base, Base) else None
+    candidates = fit_candidates(pipeline, earlier, backend, base=known, recorded=settings, monotonic_s=monotonic_s)
+    version = state.champion.version
     features = [row.features for row in later]
-    columns: dict[str, Sequence[Score | None]] = {name: recorded(later, name) for name in incumbents(champion)}
+    columns: dict[str, Sequence[Score | None]] = {name: recorded(later, name) for name in incumbents(version)}
     columns |= {candidate.name: candidate.model.score_many(features) for candidate in candidates}
     comparison = compare(pipeline, later, columns)
     best = choose(comparison, [candidate.name for candidate in candidates])
-    blob = dump_batch(next(candidate.model for candidate in candidates if candidate.name == best))
-    gates = _judged(pipeline, comparison, best, incumbents(champion), len(candidates))
-    gates.append(size_gate(pipeline, len(blob)))
-    fit = Fit("", comparison.results, gates, best, len(earlier), len(later))
-    if _passed(gates):
-        return _announceable(pipeline, state, decision, data, fit, artifacts.put(blob), candidates)
-    if champion != ONLINE and ONLINE in comparison.losses:
-        return _online_instead(pipeline, comparison, champion, fit)
+    winner = next(candidate for candidate in candidates if candidate.name == best)
+    contender = Contender(best, winner.model, dump_batch(winner.model), lambda blob: load_batch(pipeline, blob))
+    judgement = judge(
+        pipeline,
+        later,
+        comparison,
+        contender,
+        incumbents(version),
+        len(candidates),
+        champion_of(pipeline, state.champion, artifacts, base),
+        monotonic_s,
+    )
+    warnings = [*quality.warnings, *([f"no {ONLINE_COPY}: {base}"] if isinstance(base, str) else [])]
+    origin = lineage(pipeline, state, decision, data, provenance or {}) | evidence(candidates, warnings)
+    fit = Fit("", comparison.results, judgement.gates, best, len(earlier), len(later), lineage=origin)
+    if judgement.passed:
+        ref = artifacts.put(contender.blob)
+        intact = artifact_gate(artifacts, ref, contender.blob)
+        judgement = judgement._replace(gates=[*judgement.gates, intact])
+        fit = fit._replace(gates=judgement.gates)
+        if intact.passed:
+            summary = summarised(pipeline, earlier, later)
+            subject = Subject(
+                version_of(state), best, winner.settings, ref.size_bytes, summary, fit.results, judgement, origin
+            )
+            return _announceable(state, decision, fit._replace(subject=subject), ref, candidates)
+    if version != ONLINE and ONLINE in comparison.losses:
+        return _online_instead(pipeline, data, comparison, version, fit)
     return fit
 
 
-def _judged(
-    pipeline: Pipeline, comparison: Comparison, name: str, against: Sequence[str], chosen_from: int
-) -> list[GateResult]:
-    gates = [improvement_gate(pipeline, comparison, name, other, chosen_from) for other in against]
-    floor = accuracy_gate(pipeline, comparison, name)
-    return gates if floor is None else [*gates, floor]
+def champion_of(pipeline: Pipeline, record: ModelRecord, artifacts: ArtifactStore, base: Base | str) -> Champion:
+    """Who serves by ``record``, to be asked what it looks at; one that cannot be had says why.
+
+    The online model is asked as it was in ``base``, a snapshot from before the rows (a text: why there is none).
+    """
+    try:
+        if record.uri:
+            blob = artifacts.get(record.uri, record.digest, record.signature)
+            return Champion(record.version, load_batch(pipeline, blob))
+        if isinstance(base, Base):
+            return Champion(record.version, snapshot.load(pipeline, base.data))
+    except PenstockError as error:
+        return Champion(record.version, None, f"the champion {record.version} does not load: {error}")
+    return Champion(record.version, None, f"the champion is the online model: {base}")
 
 
-def _passed(gates: Sequence[GateResult]) -> bool:
-    return all(gate.passed is not False for gate in gates)
+def version_of(state: State) -> str:
+    """The name of the version that the run of ``state`` may make."""
+    return f"v{state.run.number if state.run else state.runs}"
 
 
-def _online_instead(pipeline: Pipeline, comparison: Comparison, champion: str, fit: Fit) -> Fit:
+def _online_instead(pipeline: Pipeline, data: Dataset, comparison: Comparison, champion: str, fit: Fit) -> Fit:
     """The online model takes the slot of a batch champion that it beats; else the candidate's refusal stands."""
-    gates = _judged(pipeline, comparison, ONLINE, [champion], 1)
-    if not _passed(gates):
+    _, later = data.split(pipeline.retraining.comparison_share)
+    gates = judge_recorded(pipeline, later, recorded(later, ONLINE), comparison, ONLINE, [champion]).gates
+    if not passed(gates):
         return fit
     # The candidate's own verdicts stay in the evidence, but no longer decide.
     reported = [msgspec.structs.replace(gate, name=f"{fit.winner}_{gate.name}", passed=None) for gate in fit.gates]
@@ -113,22 +163,16 @@ def _incumbents_only(pipeline: Pipeline, champion: str, data: Dataset, refused: 
     comparison = compare(pipeline, later, {name: recorded(later, name) for name in incumbents(champion)})
     if not {champion, ONLINE} <= comparison.losses.keys():
         return refused
-    fit = _online_instead(pipeline, comparison, champion, refused)
+    fit = _online_instead(pipeline, data, comparison, champion, refused)
     if fit is refused:
         return refused
     return fit._replace(error="", results=comparison.results, rows_compared=len(later))
 
 
 def _announceable(
-    pipeline: Pipeline,
-    state: State,
-    decision: Decision,
-    data: Dataset,
-    fit: Fit,
-    artifact: ArtifactRef,
-    candidates: Sequence[Candidate],
+    state: State, decision: Decision, fit: Fit, artifact: ArtifactRef, candidates: Sequence[Candidate]
 ) -> Fit:
-    version = f"v{state.run.number if state.run else state.runs}"
+    version = version_of(state)
     record = ModelRecord(
         slot="challenger",
         version=version,
@@ -145,46 +189,19 @@ def _announceable(
         version=version,
         artifact=artifact,
         params={"winner": fit.winner, **{candidate.name: candidate.settings for candidate in candidates}},
-        metrics=_metrics(fit.results),
-        lineage=lineage(pipeline, state, decision, data, fit.gates),
+        metrics=_metrics(fit),
+        lineage=fit.lineage,
     )
     return fit._replace(model=record, registration=registration)
 
 
-def _metrics(results: Sequence[CandidateResult]) -> dict[str, float]:
-    figures = ("log_loss", "accuracy", "mae", "rmse")
-    return {
+def _metrics(fit: Fit) -> dict[str, float]:
+    """The winner's figures by name, and the losses of all that were compared as ``name.figure``."""
+    compared = ("log_loss", "accuracy", "mae", "rmse")
+    own = {} if fit.subject is None else fit.subject.judgement.figures
+    return {name: figure.value for name, figure in own.items()} | {
         f"{result.name}.{figure}": value
-        for result in results
-        for figure in figures
+        for result in fit.results
+        for figure in compared
         if (value := getattr(result, figure)) is not None
-    }
-
-
-def lineage(
-    pipeline: Pipeline, state: State, decision: Decision, data: Dataset, gates: Sequence[GateResult]
-) -> dict[str, str]:
-    """Where a version came from, as text: enough to fit it again from the log."""
-    import sklearn
-    import skops
-
-    libraries = {
-        "python": platform.python_version(),
-        "scikit-learn": sklearn.__version__,
-        "skops": skops.__version__,
-        "machine": platform.machine(),
-    }
-    return {
-        "pipeline": pipeline.name,
-        "spec_digest": pipeline.state_digest(),
-        "data_range": msgspec.json.encode(decision.data).decode(),
-        "data_digest": data.digest,
-        "data_rows": str(len(data.rows)),
-        "seed": str(pipeline.retraining.seed),
-        "trigger": decision.trigger,
-        "decision": decision.hash,
-        "parent_version": state.champion.version,
-        "parent_generation": str(state.champion.generation),
-        "libraries": msgspec.json.encode(libraries).decode(),
-        "gates": msgspec.json.encode(list(gates)).decode(),
     }

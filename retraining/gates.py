@@ -94,26 +94,6 @@ def improvement_gate(
     return GateResult(name=name, value=relative, threshold=gates.min_improvement, passed=passed, detail=detail)
 
 
-def accuracy_gate(pipeline: Pipeline, comparison: Comparison, challenger: str) -> GateResult | None:
-    """The absolute floor of the spec, where it sets one and the task has an accuracy."""
-    floor = pipeline.gates.min_accuracy
-    if floor is None or pipeline.task == "regression":
-        return None
-    accuracy = next(result.accuracy for result in comparison.results if result.name == challenger)
-    value = 0.0 if accuracy is None else accuracy
-    detail = f"accuracy {value:.4f}, at least {floor:.4f} wanted"
-    return GateResult(name="min_accuracy", value=value, threshold=floor, passed=value >= floor, detail=detail)
-
-
-def size_gate(pipeline: Pipeline, size_bytes: int) -> GateResult:
-    """Is the artifact small enough to be fetched and held by everyone who serves?"""
-    most = pipeline.gates.max_artifact_bytes
-    detail = f"artifact of {size_bytes} bytes, at most {most} wanted"
-    return GateResult(
-        name="artifact_bytes", value=float(size_bytes), threshold=float(most), passed=size_bytes <= most, detail=detail
-    )
-
-
 def incumbents(champion: str) -> list[str]:
     """Whom a candidate must beat: the champion, and the online model where that is another."""
     return [champion] if champion == ONLINE else [champion, ONLINE]

@@ -40,6 +40,7 @@ def on_outcome(state: State, progress: Progress, outcome: OutcomeCommand) -> lis
         version=version,
         candidates=outcome.candidates,
         gates=outcome.gates,
+        lineage=outcome.lineage,
     )
     refused = [gate for gate in outcome.gates if gate.passed is False]
     if refused or not outcome.winner:

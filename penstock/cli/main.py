@@ -23,6 +23,7 @@ from penstock.cli import (
     doctor,
     drift,
     events,
+    gate,
     incidents,
     init,
     models,
@@ -100,6 +101,7 @@ app.add_typer(notify.app, name="notify")
 app.add_typer(topics.app, name="topics")
 app.command("retrain")(retrain.retrain)
 app.add_typer(retraining.app, name="retraining")
+app.command("gate")(gate.gate)
 app.command("trace")(trace.trace)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)

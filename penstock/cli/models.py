@@ -12,6 +12,7 @@ import typer
 from penstock.cli.compose import System, decisions_in, decisions_of
 from penstock.cli.context import of, table
 from penstock.cli.installation import installation, log_of
+from penstock.cli.model_card import card
 from penstock.cli.model_history import show, versions_of
 from penstock.cli.retrain import whoami
 from penstock.errors import DependencyError
@@ -23,6 +24,7 @@ from penstock.models.slot import ONLINE
 ANSWER_S = 10.0
 
 app = typer.Typer(help="The model versions.", no_args_is_help=True)
+app.command("card")(card)
 app.command("show")(show)
 
 

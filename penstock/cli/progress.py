@@ -9,6 +9,9 @@ from penstock.runtime.loop import group_name
 from penstock.spec import Pipeline
 from penstock.topology import STAGES
 
+#: What ends a fit. Other decisions may name its run as well: a trigger that does not start one, for instance.
+_ENDS = ("trained", "failed", "cancelled")
+
 
 class Progress:
     """Reads committed offsets and the ``decisions`` and ``drift`` topics of one pipeline."""
@@ -42,7 +45,7 @@ class Progress:
             if isinstance(event, Decision):
                 if event.step == "collected":
                     self._fitting.add(event.run_id)
-                else:
+                elif event.step in _ENDS:
                     self._fitting.discard(event.run_id)
         return bool(self._fitting)
 

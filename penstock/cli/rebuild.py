@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from penstock.cli.compose import System, read_all
 from penstock.contract import decoder_for
@@ -17,6 +17,9 @@ from penstock.models.slot import ONLINE
 from penstock.runtime.checkpoint import StateIdentity, library_versions
 from penstock.runtime.ranges import read_range
 from penstock.runtime.refold import refold
+
+if TYPE_CHECKING:
+    from online.committee import Committee
 
 STAGE = "learner"
 TOPIC = "examples"
@@ -49,8 +52,10 @@ class Rebuilt(NamedTuple):
         return self.difference == 0.0 and not self.note
 
 
-class _Fold(NamedTuple):
-    model: Model
+class Fold(NamedTuple):
+    """What a learner had learned at the end of the examples from ``start`` on; ``base``: what it started from."""
+
+    model: Committee
     learned: int
     base: str
     start: int
@@ -105,7 +110,7 @@ def rebuild_online(system: System, record: ModelRecord) -> Rebuilt:
         "online", system.artifacts.get(record.uri, record.digest, record.signature)
     )
     stop = record.offset + 1
-    fold = _fold(system, partition, record, stop)
+    fold = refolded(system, partition, record, stop)
     rows = [*probe_rows(system.pipeline), *_recent(system, partition, stop)]
     compared = compare(published, fold.model, rows)
     unlike = fold.learned != record.snapshot
@@ -140,7 +145,12 @@ def compare(one: Model, other: Model, rows: Sequence[Features]) -> Compared:
         return Compared(None, f"they cannot be compared: {error}")
 
 
-def _fold(system: System, partition: int, record: ModelRecord, stop: int) -> _Fold:
+def refolded(system: System, partition: int, record: ModelRecord, stop: int) -> Fold:
+    """The learner of ``partition`` folded over its examples up to ``stop``: as the snapshot of ``record`` was made.
+
+    Raises:
+        UnrecoverableStateError: the log lacks examples of the range, and no checkpoint makes up for them.
+    """
     where = TopicPartition(TOPIC, partition)
     first, end = system.log.bounds(where)
     if end < stop:
@@ -158,7 +168,7 @@ def _fold(system: System, partition: int, record: ModelRecord, stop: int) -> _Fo
     return fold or _from_checkpoint(system, partition, first, stop)
 
 
-def _folded(system: System, partition: int, base: str, start: int, stop: int, state: bytes | None = None) -> _Fold:
+def _folded(system: System, partition: int, base: str, start: int, stop: int, state: bytes | None = None) -> Fold:
     from consumers.learner import Learner
     from online.detectors.outcomes import OutcomeDetectors
 
@@ -167,10 +177,10 @@ def _folded(system: System, partition: int, base: str, start: int, stop: int, st
         learner.restore(state)
     records = read_range(system.log, TopicPartition(TOPIC, partition), start, stop)
     refold(learner, records, decoder_for(TOPIC, system.pipeline))
-    return _Fold(learner.committee, learner.committee.learned, base, start)
+    return Fold(learner.committee, learner.committee.learned, base, start)
 
 
-def _from_checkpoint(system: System, partition: int, first: int, stop: int) -> _Fold:
+def _from_checkpoint(system: System, partition: int, first: int, stop: int) -> Fold:
     """From the oldest checkpoint that the log reaches back to: the longest fold that can still be made."""
     identity = StateIdentity(system.pipeline.state_digest(), library_versions())
     usable = [

@@ -34,7 +34,9 @@ def valid_keys() -> Mapping[str, Any]:
     keys = {name: own[name] for name in OWN}
     for section, policy in SECTIONS.items():
         hints = get_type_hints(policy)
-        keys |= {f"{section}.{field.name}": hints[field.name] for field in fields(policy)}
+        # Reasons by name are for a file that a person reads, not for a comparison.
+        single = [field.name for field in fields(policy) if get_origin(hints[field.name]) is not Mapping]
+        keys |= {f"{section}.{name}": hints[name] for name in single}
     return keys
 
 

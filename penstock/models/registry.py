@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,10 +16,21 @@ from penstock.errors import RegistryError, UnknownVersionError
 from penstock.models.artifact import ArtifactRef
 
 _SQLITE = "sqlite:///"
+#: How SQLAlchemy begins the line that holds the database's own words.
+_OF_DATABASE = re.compile(r"\((?:\w+\.)+\w+\) ")
+
+
+#: What an empty mapping of documents is.
+_NONE: Mapping[str, str] = {}
+#: Entries of the lineage that are tags of their own, to be searched for in MLflow's page.
+_TAGGED = ("semantic_version", "trigger", "spec_digest", "data_digest", "git_commit", "lock_digest", "parent_version")
 
 
 class Registration(NamedTuple):
-    """What is recorded of a version. ``lineage`` answers where it came from; everything in it is text."""
+    """What is recorded of a version. ``lineage`` answers where it came from; everything in it is text.
+
+    ``documents`` are files by name (model card, evidence), ``description`` is one line for people.
+    """
 
     run_id: str
     version: str
@@ -26,6 +38,8 @@ class Registration(NamedTuple):
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     lineage: Mapping[str, str]
+    documents: Mapping[str, str] = _NONE
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,11 @@ class RegisteredVersion:
     lineage: dict[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     archived: bool = False
+
+    @property
+    def semantic_version(self) -> str:
+        """Major (spec), minor (data), patch (the same data again); empty where none was given."""
+        return self.lineage.get("semantic_version", "")
 
 
 class Registry(Protocol):
@@ -143,7 +162,11 @@ class MlflowRegistry:
             run = self._run(client, experiment, registration)
             _say(client, run.info.run_id, registration)
             created = client.create_model_version(
-                self._name, source=registration.artifact.uri, run_id=run.info.run_id, tags=_tags(registration)
+                self._name,
+                source=registration.artifact.uri,
+                run_id=run.info.run_id,
+                tags=_tags(registration),
+                description=registration.description or None,
             )
             return self._described(client, created)
 
@@ -260,6 +283,8 @@ def _tags(registration: Registration) -> dict[str, str]:
         "penstock.signature": artifact.signature,
         "penstock.size_bytes": str(artifact.size_bytes),
         "penstock.lineage": msgspec.json.encode(dict(registration.lineage)).decode(),
+        "archived": "false",
+        **{name: registration.lineage[name] for name in _TAGGED if name in registration.lineage},
     }
 
 
@@ -271,6 +296,8 @@ def _say(client: Any, run: str, registration: Registration) -> None:
     tags = [RunTag(f"lineage.{name}", value) for name, value in registration.lineage.items()]
     client.log_batch(run, metrics, params, tags)
     client.log_dict(run, {**registration.lineage, "artifact": registration.artifact._asdict()}, "lineage.json")
+    for name, text in registration.documents.items():
+        client.log_text(run, text, name)
     client.set_terminated(run)
 
 
@@ -319,5 +346,10 @@ class _Translated:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, UnknownVersionError):
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise RegistryError(f"model registry: {first[:300]}") from error
+            raise RegistryError(f"model registry: {_line_of(error)[:300]}") from error
+
+
+def _line_of(error: Exception) -> str:
+    """One line for people: what the database said, where it was one; else the first line."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return next((line for line in lines if _OF_DATABASE.match(line)), lines[0])

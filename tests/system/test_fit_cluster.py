@@ -118,7 +118,7 @@ def test_a_worker_killed_in_the_middle_of_a_fit_changes_nothing(fragile: FitClus
     from distributed import Client
 
     fragile.start(workers=2)
-    pipeline, rows = made("binary", 6000)
+    pipeline, rows = made("binary", 3000)
     here = fit_candidates(pipeline, rows)
     there: list[Any] = []
     fit = threading.Thread(

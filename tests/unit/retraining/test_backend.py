@@ -17,7 +17,7 @@ from penstock.errors import ClusterError, DependencyError, UsageError
 from penstock.events import Alert, OutcomeCommand
 from penstock.spec import load_pipeline
 from retraining.backend import fit_backend, local, spread
-from retraining.candidates import _families
+from retraining.families import families
 
 ROOT = Path(__file__).parents[3]
 
@@ -69,7 +69,7 @@ def test_nothing_is_connected_to_before_a_fit() -> None:
 def test_a_pipeline_and_its_tasks_travel_without_the_file_they_come_from(path: Path, tmp_path: Path) -> None:
     pipeline = load_pipeline(path)
     packed = tmp_path / "packed"
-    packed.write_bytes(pickle.dumps((pipeline, _families(pipeline))))
+    packed.write_bytes(pickle.dumps((pipeline, families(pipeline))))
     script = (
         "import pathlib, pickle, sys\n"
         f"pipeline, families = pickle.loads(pathlib.Path({str(packed)!r}).read_bytes())\n"
@@ -77,7 +77,7 @@ def test_a_pipeline_and_its_tasks_travel_without_the_file_they_come_from(path: P
         "print(pipeline.state_digest(), [family.name for family in families])\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f"{pipeline.state_digest()} {[family.name for family in _families(pipeline)]}"
+    assert done.stdout.strip() == f"{pipeline.state_digest()} {[family.name for family in families(pipeline)]}"
 
 
 def test_a_call_travels_without_what_all_calls_share() -> None:

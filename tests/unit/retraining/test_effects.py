@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -72,6 +73,22 @@ def test_the_same_work_gives_the_same_outcome(new_world: Callable[..., Any]) -> 
     work = pending(world.decisions(), world.commands())
     assert world.new_runner().run(work) == world.new_runner().run(work)
     assert len(world.registry.versions()) == 1
+
+
+def test_a_search_that_had_another_time_makes_again_what_was_registered(new_world: Callable[..., Any]) -> None:
+    world = collecting(new_world())
+    world.runner.step = lambda: False
+    world.advance(4000)
+    work = pending(world.decisions(), world.commands())
+    longer = replace(world.pipeline, retraining=replace(world.pipeline.retraining, trials=9))
+    first, cut_off = (
+        EffectRunner(pipeline, world.log, world.artifacts, world.registry, world.clock).run(work)
+        for pipeline in (longer, world.pipeline)
+    )
+    assert cut_off.model == first.model
+    assert msgspec.json.decode(first.lineage["candidates"])["gradient_boosting"]["trials"] > 1
+    (version,) = world.registry.versions()
+    assert version.artifact.digest == first.model.digest
 
 
 def test_mlflow_holds_version_alias_and_lineage(new_world: Callable[..., Any], tmp_path: Path) -> None:

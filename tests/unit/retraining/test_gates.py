@@ -7,17 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from penstock.spec import Gates, Numeric, Pipeline
+from penstock.spec import Numeric, Pipeline
 from retraining.dataset import Row
 from retraining.gates import (
     Comparison,
-    accuracy_gate,
     choose,
     compare,
     improvement_gate,
     incumbents,
     recorded,
-    size_gate,
 )
 
 BINARY = Pipeline(name="p", task="binary", target="y", features=(Numeric("x"),), classes=("0", "1"))
@@ -93,19 +91,6 @@ def test_multiclass_and_regression_losses() -> None:
     assert comparison.results[0].accuracy == 1.0
     comparison = compare(REGRESSION, [row._replace(outcome=3.0)], {"m": [1.0]})
     assert (comparison.results[0].mae, comparison.results[0].rmse) == (2.0, 2.0)
-
-
-def test_floors_and_sizes() -> None:
-    rows = [Row(str(i), i, {"x": 1.0}, "1", {}) for i in range(4)]
-    comparison = compare(BINARY, rows, {"f": [0.9, 0.9, 0.1, 0.9]})
-    assert accuracy_gate(BINARY, comparison, "f") is None
-    gates = {
-        floor: accuracy_gate(replace(BINARY, gates=Gates(min_accuracy=floor)), comparison, "f") for floor in (0.7, 0.8)
-    }
-    assert [gate.passed for gate in gates.values() if gate] == [True, False]
-    small = replace(BINARY, gates=Gates(max_artifact_bytes=10))
-    assert size_gate(small, 10).passed
-    assert size_gate(small, 11).passed is False
 
 
 def test_the_online_model_is_always_beaten_or_kept() -> None:

@@ -8,14 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
+from online import snapshot
+from online.committee import Committee
 from penstock.cli.compose import System
-from penstock.cli.rebuild_batch import rebuild_batch
+from penstock.cli.rebuild_batch import _base, rebuild_batch
 from penstock.errors import ArtifactError, UsageError
+from penstock.events import ModelRecord
 from penstock.log.memory import MemoryLog
 from penstock.log.port import Message
 from penstock.models.snapshots import EverySnapshot
 from penstock.runtime.checkpoint import MemoryCheckpoints
 from penstock.telemetry import Telemetry
+from retraining.warm_start import ONLINE_COPY, Base
 
 
 def system_of(world: Any) -> System:
@@ -73,3 +77,19 @@ def test_a_published_model_that_is_not_the_announced_one_is_refused(world: Any) 
     ]
     with pytest.raises(ArtifactError):
         rebuild_batch(system_of(world), decisions, "v1")
+
+
+def test_a_snapshot_that_a_copy_started_from_is_learned_again_where_it_is_gone(world: Any) -> None:
+    record = ModelRecord(
+        slot="online-0", version="online", kind="online", generation=0, snapshot=200, offset=199, uri="00/" + "0" * 64
+    )
+    chosen = msgspec.json.encode({"settings": Base(record, b"").settings}).decode()
+    base = _base(system_of(world), {ONLINE_COPY: chosen})
+    assert isinstance(base, Base)
+    assert base.record == record
+    committee = Committee(world.pipeline)
+    for row in world.rows[:200]:
+        committee.learn_one(row.features, row.outcome, None)
+    features = [row.features for row in world.rows[200:300]]
+    assert snapshot.load(world.pipeline, base.data).score_many(features) == committee.score_many(features)
+    assert _base(system_of(world), {}) == "the run had none"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from penstock.errors import RegistryError
-from penstock.events import OutcomeCommand, RetrainCommand, encode
+from penstock.events import Alert, OutcomeCommand, RetrainCommand, encode
 from penstock.log.port import Message
 from penstock.models.registry import Registration
 from penstock.spec import Gates
@@ -83,8 +84,13 @@ def test_each_gate_is_in_the_evidence(promoted: Any) -> None:
     trained = promoted.decisions()[2]
     assert [(gate.name, gate.passed) for gate in trained.gates] == [
         ("improvement_over_online", True),
+        ("explanation_drift", None),
+        ("probe_rows", True),
+        ("p99_ms", None),
         ("artifact_bytes", True),
+        ("artifact_intact", True),
     ]
+    assert trained.gates[3].detail == "not measured: virtual time"
     assert {result.name for result in trained.candidates} == {
         "online",
         "logistic_regression",
@@ -133,7 +139,7 @@ def test_no_promotion_where_nothing_changed(new_world: Callable[..., Any]) -> No
     rejected = world.decisions()[-1]
     assert "log loss" in rejected.reason
     assert rejected.version == ""
-    assert world.decisions()[-2].reason.startswith("best: gradient_boosting; fitted on ")
+    assert world.decisions()[-2].reason.startswith("best: random_forest; fitted on ")
     assert [gate.passed for gate in rejected.gates] == [False]
     assert world.models() == []
     assert world.registry.versions() == []
@@ -182,11 +188,16 @@ def test_a_registry_that_is_away_delays_the_outcome_and_loses_nothing(new_world:
     assert world.steps() == ["triggered", "collected"]
     assert world.runner.busy
     assert len(calls) == 1  # virtual time stood still: no retry before its time
+    run_id = world.decisions()[0].run_id
     for _ in range(3):
         world.clock.advance_s(5.0)
         world.work()
     assert world.steps() == PROMOTION[:5]
     assert len(calls) == 3
+    alerts = [msgspec.json.decode(value, type=Alert) for value in world._values("alerts")]
+    (alert,) = (each for each in alerts if each.id == f"{run_id}-waits")
+    assert alert.title == f"the registration of run {run_id} waits for the model registry"
+    assert "connection refused" in alert.detail
 
 
 def test_the_first_outcome_wins(new_world: Callable[..., Any]) -> None:
@@ -232,7 +243,7 @@ def test_a_person_gets_a_run_from_the_newest_rows_at_once(new_world: Callable[..
     ("gates", "refused", "said"),
     [
         (Gates(max_artifact_bytes=2000), "artifact_bytes", "at most 2000 wanted"),
-        (Gates(min_accuracy=0.999), "min_accuracy", "at least 0.9990 wanted"),
+        (Gates(min_accuracy=0.999), "min_accuracy", "above 0.999 wanted"),
     ],
 )
 def test_a_good_candidate_that_misses_another_gate_is_refused(
@@ -252,9 +263,13 @@ def test_a_tampered_artifact_is_never_served(new_world: Callable[..., Any]) -> N
     world = new_world()
     refused: list[str] = []
     world.serving._on_refused = lambda record, why: refused.append(f"{record.slot}: {why}")
-    put = world.artifacts.put
-    world.artifacts.put = lambda data: put(data)._replace(signature="0" * 64)
+    world.serving._load = lambda *_: pytest.fail("bytes that nobody signed were loaded")
+
+    def tamper(of: Any) -> None:
+        of.artifacts._held = {name: data + b"x" for name, data in of.artifacts._held.items()}
+
+    world.after_each = tamper
     drifted(world).advance(4600)
     assert world.serving.serving.champion.version == "online"
     assert refused[0].startswith("challenger: ")
-    assert "not signed by this installation's key" in refused[0]
+    assert "the bytes are not those that were announced" in refused[0]

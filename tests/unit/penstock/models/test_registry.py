@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -15,6 +18,7 @@ from penstock.models.artifact import ArtifactRef
 from penstock.models.registry import MemoryRegistry, MlflowRegistry, Registration, Registry
 
 pytest.importorskip("mlflow")
+event = pytest.importorskip("sqlalchemy").event
 LINEAGE = {"spec": "abc", "data": '{"0":[0,10]}', "trigger": 'drift:d1\'s "x"', "libraries": "x" * 3000}
 
 
@@ -149,3 +153,54 @@ def test_a_version_that_serves_again_is_not_archived_any_more(registry: Registry
     registry.archive("v1", True)
     registry.archive("v1", False)
     assert not registry.show("v1").archived
+
+
+def test_what_a_version_comes_with_is_kept_beside_it(shared: Path) -> None:
+    held = MlflowRegistry(f"sqlite:///{shared}/registry.db", (shared / "artifacts").as_uri(), "documents")
+    lineage = {**LINEAGE, "semantic_version": "1.2.0", "git_commit": "c" * 40}
+    card = "# Model card\n" + "evidence " * 5000
+    documents = {"model_card.md": card, "gates.json": "[]"}
+    held.register(registration(1)._replace(lineage=lineage, documents=documents, description="forest, 1.2.0"))
+    assert held.show("v1").semantic_version == "1.2.0"
+    client, experiment = held._connected()
+    (run,) = client.search_runs([experiment])
+    stored = Path(client.download_artifacts(run.info.run_id, "model_card.md"))
+    assert stored.read_text() == card
+    (row,) = client.search_model_versions("name = 'documents'")
+    assert row.description == "forest, 1.2.0"
+    assert (row.tags["semantic_version"], row.tags["git_commit"], row.tags["archived"]) == ("1.2.0", "c" * 40, "false")
+    assert client.search_model_versions("tags.semantic_version = '1.2.0'")
+
+
+def test_a_full_registry_is_retriable_and_loses_nothing(shared: Path) -> None:
+    held = MlflowRegistry(f"sqlite:///{shared}/registry.db", (shared / "artifacts").as_uri(), "full")
+    held.register(registration(1))
+    engine = held._connected()[0]._tracking_client.store.engine
+
+    def capped(connection: Any, record: object) -> None:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    event.listen(engine, "connect", capped)
+    engine.dispose()
+    large = registration(2)._replace(lineage={"libraries": "x" * 90_000})
+    with pytest.raises(RegistryError, match="full") as caught:
+        held.register(large)
+    assert caught.value.retriable
+    assert [version.version for version in held.versions()] == ["v1"]
+    event.remove(engine, "connect", capped)
+    engine.dispose()
+    assert held.register(large).version == "v2"
+    assert held.register(large).lineage == large.lineage
+    assert [version.version for version in held.versions()] == ["v1", "v2"]
+
+
+def test_a_server_that_never_answers_is_known_within_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        held = MlflowRegistry(f"http://127.0.0.1:{silent.getsockname()[1]}", "", "slow")
+        began_s = time.monotonic()
+        with pytest.raises(RegistryError, match="model registry: "):
+            held.versions()
+        assert time.monotonic() - began_s < 20.0
