@@ -509,7 +509,8 @@ class Decision(Event, frozen=True, kw_only=True):
     """Topic ``decisions``: one transition of one run, in a chain: ``hash`` covers all fields and ``previous_hash``.
 
     ``seq`` counts from 0 without gaps; ``labelled`` and ``rows`` are the stream's counts when it was decided. ``by`` is
-    who asked for it (empty: nobody, it followed from the data). ``lineage`` says where a ``trained`` version came from.
+    who asked for it (empty: nobody, it followed from the data), ``command`` the id of the command that it answers: each
+    command has one such decision. ``lineage`` says where a ``trained`` version came from.
     """
 
     seq: int
@@ -528,6 +529,7 @@ class Decision(Event, frozen=True, kw_only=True):
     candidates: list[CandidateResult] = []
     gates: list[GateResult] = []
     by: str = ""
+    command: str = ""
     lineage: dict[str, str] = {}
     previous_hash: str = ""
     hash: str = ""

@@ -20,6 +20,7 @@ from penstock.clock import Clock
 from penstock.errors import LogError, LogUnavailableError
 from penstock.events import AccessCommand, Command, encode
 from penstock.log import port
+from serving.history import ACCESS
 from serving.problems import RETRY_AFTER_S, problem
 from serving.roles import ApiKeys, Caller, Role, presented_key, unkeyed_caller
 
@@ -69,7 +70,7 @@ class Journal:
     def entry(self, caller: Caller | None, method: str, path: str, status: int, identity: str = "") -> AccessCommand:
         """What is written of a call: never the key or the body."""
         return AccessCommand(
-            id=f"access-{identity}-{uuid.uuid4().hex[:8]}" if identity else f"access-{uuid.uuid4()}",
+            id=f"{ACCESS}{identity}-{uuid.uuid4().hex[:8]}" if identity else f"{ACCESS}{uuid.uuid4()}",
             by=caller.name if caller else "",
             role=caller.role if caller else "",
             at_ms=self._clock.now_ms(),
@@ -128,7 +129,7 @@ class Journal:
     def _again(self, held: _Counted) -> AccessCommand:
         entry = held.entry
         return AccessCommand(
-            id=f"access-{uuid.uuid4()}",
+            id=f"{ACCESS}{uuid.uuid4()}",
             by=entry.by,
             role=entry.role,
             at_ms=self._clock.now_ms(),

@@ -15,7 +15,7 @@ REF = "#/components/schemas/"
 Text = Annotated[str, msgspec.Meta(max_length=2000)]
 Note = Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
 #: What a client calls its command by: one that is repeated under its id is carried out once.
-CommandId = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._:-]{1,128}$")]
+CommandId = Annotated[str, msgspec.Meta(pattern="^(?!access-)[A-Za-z0-9._:-]{1,128}$")]
 
 
 class ChangeBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +57,9 @@ class ExperimentBody(ChangeBody, frozen=True, kw_only=True):
 
 class Commanded(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a command: it is in the log as ``command_id``; ``decision`` is None while none has come yet.
+
+    ``status``: ``accepted`` (no decision yet), ``recorded`` (noted: there was nothing to do, or, with 202, it is being
+    looked at), or the step that was decided.
 
     ``run_id`` is the run that it started or that the decision is about.
     """

@@ -13,6 +13,7 @@ from serving.access import Journal, append
 from serving.answers import Commanded
 from serving.deps import ServingDeps
 from serving.feed import Feed
+from serving.history import is_interim
 from serving.incoming import decode_body, read_body
 from serving.overview import Overview
 from serving.roles import Caller
@@ -70,7 +71,7 @@ class Desk:
         until_s = self._deps.clock.monotonic_s() + DECIDED_WITHIN_S
         while True:
             decision = self._decided(command_id)
-            if decision is not None or self._deps.clock.monotonic_s() >= until_s:
+            if (decision is not None and not is_interim(decision)) or self._deps.clock.monotonic_s() >= until_s:
                 return decision
             await self._feed.changed(LOOK_EVERY_S)
 
@@ -87,5 +88,5 @@ def _answer(command_id: str, decision: Decision | None) -> Response:
         run_id=decision.run_id,
         decision=decision,
     )
-    status = 409 if decision.step in NOT_DONE else 200
+    status = 409 if decision.step in NOT_DONE else 202 if is_interim(decision) else 200
     return Response(msgspec.json.encode(commanded), status, media_type="application/json")

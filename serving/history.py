@@ -21,6 +21,8 @@ MOST_RUNS = 2_000
 MOST_VERSIONS = 2_000
 MOST_ANSWERS = 5_000
 
+#: How ids of audit entries of this API begin. Their decisions are of no interest here, and there are many.
+ACCESS = "access-"
 #: After these a run is over.
 ENDS = ("promoted", "rejected", "failed", "cancelled")
 
@@ -146,7 +148,7 @@ class History:
 
     def take(self, decision: Decision, at_ms: int) -> None:
         """Take the next decision into account, which was appended at ``at_ms``."""
-        if decision.step == "recorded":
+        if decision.command.startswith(ACCESS):
             return
         self.decisions.append(decision)
         self._answered(decision)
@@ -155,12 +157,15 @@ class History:
             self.switch = Switch(paused=paused, by=decision.by, reason=decision.reason, at_ms=at_ms)
         elif decision.step in ("not_started", "refused"):
             self.not_started[trigger_kind(decision.trigger)] += 1
-        else:
+        elif decision.step != "recorded":
             self._run(decision, at_ms)
             self._version(decision, at_ms)
 
     def answer(self, trigger: str) -> Decision | None:
-        """What was decided first on a trigger (``command:<id>``, ``drift:<id>``); None: nothing yet (or long ago)."""
+        """What was decided first on a trigger (``command:<id>``, ``drift:<id>``); None: nothing yet (or long ago).
+
+        A command that was only ``recorded``, while what it names is being looked at, has its answer when that is known.
+        """
         return self._answers.get(trigger)
 
     def run_going_on(self) -> RunView | None:
@@ -192,9 +197,10 @@ class History:
         return found[:limit], found[limit - 1].seq if len(found) > limit else None
 
     def _answered(self, decision: Decision) -> None:
-        command = decision.lineage.get("command", "")
-        for trigger in {decision.trigger, f"command:{command}" if command else ""} - {""}:
-            self._answers.setdefault(trigger, decision)
+        for trigger in {decision.trigger, f"command:{decision.command}" if decision.command else ""} - {""}:
+            held = self._answers.get(trigger)
+            if held is None or is_interim(held):
+                self._answers[trigger] = decision
             if len(self._answers) > MOST_ANSWERS:
                 self._answers.popitem(last=False)
 
@@ -323,6 +329,11 @@ class History:
             view.why_status = decision.reason
             self.changed.add(version)
         self.champion = named
+
+
+def is_interim(decision: Decision) -> bool:
+    """Whether another decision on the same command follows: what it names is being looked at."""
+    return decision.step == "recorded" and decision.model is not None
 
 
 def trigger_kind(trigger: str) -> str:

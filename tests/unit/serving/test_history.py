@@ -117,11 +117,22 @@ def test_the_switch_is_who_said_so_last() -> None:
     assert history.runs == {}
 
 
-def test_a_decision_answers_the_command_that_its_lineage_names() -> None:
-    cancelled = decided("cancelled", 1, lineage={"command": "c9"})
+def test_a_decision_answers_the_command_that_it_names() -> None:
+    cancelled = decided("cancelled", 1, command="c9")
     history = told(decided("triggered", 0), cancelled)
     assert history.answer("command:c9") == cancelled
     assert history.answer("command:c8") is None
+
+
+def test_a_command_that_is_being_looked_at_has_its_answer_later() -> None:
+    model = ModelRecord(slot="champion", version="v1", kind="batch", generation=0)
+    looked_at = decided("recorded", 0, run_id="asked-1", trigger="command:c1", command="c1", model=model)
+    promoted = decided("promoted", 1, run_id="asked-1", trigger="command:c1", version="v1", generation=1)
+    history = told(looked_at)
+    assert history.answer("command:c1") == looked_at
+    history.take(promoted, 1)
+    assert history.answer("command:c1") == promoted
+    assert (history.champion, history.decisions[0].step) == ("v1", "recorded")
 
 
 def test_runs_of_the_last_day_are_counted_by_event_time() -> None:
@@ -131,7 +142,7 @@ def test_runs_of_the_last_day_are_counted_by_event_time() -> None:
 
 
 def test_audit_entries_take_no_room() -> None:
-    history = told(*(decided("recorded", seq, run_id="") for seq in range(5)))
+    history = told(*(decided("recorded", seq, run_id="", command=f"access-{seq}") for seq in range(5)))
     assert (len(history.decisions), history.runs, list(history.versions)) == (0, {}, ["online"])
 
 
