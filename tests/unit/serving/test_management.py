@@ -114,7 +114,7 @@ def seen(api: TestClient, path: str, found: Callable[[Any], bool]) -> Any:
     """What a GET answers once ``found`` holds of it."""
     deadline = time.monotonic() + 10
     while True:
-        answered = api.get(f"{API}/{path}", headers=by(READER)).json()
+        answered = api.get(f"{API}/{path}", headers=by(OPERATOR)).json()
         if found(answered):
             return answered
         assert time.monotonic() < deadline, answered
