@@ -31,7 +31,7 @@ from serving.overview import Overview
 from serving.page import page_routes
 from serving.predict import predict_routes
 from serving.problems import install_problems
-from serving.roles import load_keys
+from serving.roles import changes_by, load_keys
 from serving.schemas import SECURITY_SCHEMES, components
 from serving.streams import Clients, stream_routes
 from serving.swaps import Swaps
@@ -89,7 +89,7 @@ def create_app(
     app.include_router(predict_routes(deps))
     app.include_router(model_routes(deps))
     app.include_router(stream_routes(deps, feed, clients, stopping))
-    app.include_router(page_routes(deps, feed, overview, clients, stopping))
+    app.include_router(page_routes(deps, feed, overview, clients, changes_by(keys, deps.settings.host), stopping))
     management = management_routes(deps, Desk(deps, feed, overview, journal), overview)
     app.include_router(management)
     app.include_router(health_routes(deps, opening, lambda: opening.alive or (swaps.alive and feed.alive)))

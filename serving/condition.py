@@ -89,6 +89,19 @@ class Condition:
             return None
         return {"rows": float(block.n), **measures(self._pipeline, block)}
 
+    def scores(self) -> dict[str, dict[str, float | None]]:
+        """Per version its rows, its quality (accuracy; regression: MAE) and its log loss, in short."""
+        regression = self._pipeline.task == "regression"
+        return {
+            version: {
+                "rows": block.n,
+                "quality": (block.absolute_error if regression else block.correct) / block.n,
+                "log_loss": None if regression else block.log_loss / block.n,
+            }
+            for version, block in self._scores.items()
+            if block.n
+        }
+
     def alert_page(self, limit: int, before: int | None) -> tuple[list[NumberedAlert], int | None]:
         """Alerts before number ``before``, newest first, and where the next page begins."""
         older = (each for each in reversed(self.alerts) if before is None or each.number < before)

@@ -51,10 +51,13 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version was from when until when (event time; None: still). ``predecessor``: in shadow after its time."""
+    """What a version was from when (event time; None: the start) until when (None: still).
+
+    ``predecessor``: it is scored in shadow after its time.
+    """
 
     part: Part
-    from_ms: int
+    from_ms: int | None
     to_ms: int | None = None
     share: float | None = None
 
@@ -130,7 +133,15 @@ class History:
     def __init__(self) -> None:
         self.runs: OrderedDict[str, RunView] = OrderedDict()
         self.versions: OrderedDict[str, VersionView] = OrderedDict(
-            {ONLINE: VersionView(version=ONLINE, kind="online", status="champion", seq=-1)}
+            {
+                ONLINE: VersionView(
+                    version=ONLINE,
+                    kind="online",
+                    status="champion",
+                    seq=-1,
+                    spans=[Span(part="champion", from_ms=None)],
+                )
+            }
         )
         self.decisions: deque[Decision] = deque(maxlen=MOST_DECISIONS)
         self.switch = Switch()
@@ -142,7 +153,7 @@ class History:
         self.outcomes: Counter[str] = Counter()
         self.triggers: Counter[str] = Counter()
         self.not_started: Counter[str] = Counter()
-        self.changed: set[str] = set()
+        self.changed: set[str] = {ONLINE}
         self._started: deque[int] = deque(maxlen=1000)
         self._answers: OrderedDict[str, Decision] = OrderedDict()
 
@@ -258,8 +269,9 @@ class History:
         crowned = decision.step in ("promoted", "rolled_back")
         if crowned:
             named = decision.version or (decision.model.version if decision.model else named)
-            if named:
-                self._crowned(named, decision)
+            if not named:
+                return
+            self._crowned(named, decision)
         if not named and decision.step in ENDS:
             named = decision.run_id  # an attempt that came to nothing is told too
         if not named:
@@ -362,6 +374,8 @@ def _continue(view: VersionView, part: Part | None, at_ms: int, share: float | N
         last = view.spans[-1]
         if last.part == part and last.share == share:
             return
-        view.spans[-1] = msgspec.structs.replace(last, to_ms=max(at_ms, last.from_ms))
+        view.spans[-1] = msgspec.structs.replace(
+            last, to_ms=at_ms if last.from_ms is None else max(at_ms, last.from_ms)
+        )
     if part is not None:
         view.spans.append(Span(part=part, from_ms=at_ms, share=share))

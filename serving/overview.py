@@ -107,15 +107,18 @@ class Overview:
                     continue
                 self._revision += 1
                 self._take(event, record)
+                self._tell_versions()
 
     def changes(self, since: int, now_ms: int) -> dict[str, Any]:
         """All that is newer than revision ``since``, and the present rates."""
         with self.lock:
+            points = self._rolling.since(since)
             return {
                 "revision": self._revision,
                 "now_ms": now_ms,
                 **self._present(now_ms),
-                "points": self._rolling.since(since),
+                "points": points,
+                **({"scores": self.condition.scores()} if points else {}),
                 "incidents": self._incidents.since(since),
                 "runs": self._runs.since(since),
                 "promotions": self._promotions.since(since),
@@ -208,13 +211,15 @@ class Overview:
 
     def _take_decision(self, event: events.Decision, at_ms: int) -> None:
         self.history.take(event, at_ms)
+        if event.step not in _OF_NO_RUN:
+            self._decision(event, at_ms)
+
+    def _tell_versions(self) -> None:
         for version in self.history.changed:
             view = self.history.versions.get(version)
             if view is not None:
                 self._versions.put(version, msgspec.to_builtins(view), self._revision)
         self.history.changed.clear()
-        if event.step not in _OF_NO_RUN:
-            self._decision(event, at_ms)
 
     def _decision(self, event: events.Decision, at_ms: int) -> None:
         # A trigger that starts nothing names the run that is under way, if any, and a rollback the one that is undone.

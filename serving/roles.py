@@ -149,6 +149,11 @@ def unkeyed_caller(headers: Mapping[str, str], client: str, host: str) -> Caller
     return Caller("anonymous", "reader", why)
 
 
+def changes_by(keys: ApiKeys, host: str) -> Literal["keys", "loopback", "off"]:
+    """How changes are let in: with a key, from this machine, or not at all."""
+    return "keys" if keys else "loopback" if is_loopback(host) else "off"
+
+
 def is_loopback(host: str) -> bool:
     """Whether ``host`` (a name or an address) is this machine and nothing else."""
     if host == "localhost":

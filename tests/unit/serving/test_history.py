@@ -61,7 +61,7 @@ def test_a_version_carries_its_evidence() -> None:
         ("champion", 8000, None, None),
     ]
     online = history.versions["online"]
-    assert (online.status, [(span.part, span.to_ms) for span in online.spans]) == ("shadow", [("predecessor", 9000)])
+    assert (online.status, [(span.part, span.to_ms) for span in online.spans]) == ("shadow", [("champion", 8000), ("predecessor", 9000)])
     assert (history.champion, history.generation, history.run_going_on()) == ("v1", 1, None)
     assert history.runs["run-1"].outcome == "promoted"
 
@@ -168,7 +168,8 @@ def test_whatever_comes_spans_follow_each_other_and_one_version_serves(taken: li
     history = told(*(decided(step, seq, run_id=run, version=v) for seq, (step, run, v) in enumerate(taken)))
     assert history.versions[history.champion].status == "champion"
     for view in history.versions.values():
-        closed = view.spans[:-1]
-        assert all(span.to_ms is not None and span.from_ms <= span.to_ms for span in closed)
-        assert [span.from_ms for span in view.spans] == sorted(span.from_ms for span in view.spans)
+        ends = [edge for span in view.spans for edge in (span.from_ms, span.to_ms)]
+        assert all(edge is not None for edge in ends[1:-1])
+        known = [edge for edge in ends if edge is not None]
+        assert known == sorted(known)
         assert (view.status == "champion") == (view.version == history.champion)
