@@ -61,7 +61,10 @@ def test_a_version_carries_its_evidence() -> None:
         ("champion", 8000, None, None),
     ]
     online = history.versions["online"]
-    assert (online.status, [(span.part, span.to_ms) for span in online.spans]) == ("shadow", [("champion", 8000), ("predecessor", 9000)])
+    assert (online.status, [(span.part, span.to_ms) for span in online.spans]) == (
+        "shadow",
+        [("champion", 8000), ("predecessor", 9000)],
+    )
     assert (history.champion, history.generation, history.run_going_on()) == ("v1", 1, None)
     assert history.runs["run-1"].outcome == "promoted"
 
