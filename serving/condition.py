@@ -9,7 +9,7 @@ import msgspec
 
 from online.blocks import merged_all
 from online.evaluation import measures
-from penstock.events import Alert, Drift, Metrics, ScoreBlock
+from penstock.events import Alert, Drift, DriftCondition, Metrics, ScoreBlock
 from penstock.spec import Pipeline
 
 MOST_INCIDENTS = 1_000
@@ -43,13 +43,17 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Condition:
-    """Folds events in order. Not thread-safe; bounded: the oldest incidents, alerts and versions are forgotten."""
+    """Folds events in order. Not thread-safe; bounded: the oldest incidents, alerts and versions are forgotten.
+
+    ``inputs`` is how far the inputs are from their reference (None: within the limits of the policy).
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self.incidents: OrderedDict[str, Incident] = OrderedDict()
         self.drift_score: float | None = None
         self.health: float | None = None
+        self.inputs: DriftCondition | None = None
         self.alerts: deque[NumberedAlert] = deque(maxlen=MOST_ALERTS)
         self.event_time_ms = 0
         self._learned: dict[int, int] = {}
@@ -61,6 +65,8 @@ class Condition:
             self._drift(event)
         elif isinstance(event, Alert):
             self.alerts.append(NumberedAlert(number=offset, alert=event))
+        elif event.stage == "incidents":
+            self.inputs = event.condition
         elif event.stage == "learner":
             self.event_time_ms = max(self.event_time_ms, event.event_time_ms)
             self._learned[event.partition] = event.seen

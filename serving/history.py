@@ -40,13 +40,14 @@ _PARTS: dict[str, Part] = {
 
 
 class Happened(msgspec.Struct, frozen=True, kw_only=True):
-    """One step: when (event time, and by the clock), why, and who asked for it."""
+    """One step: when (event time, by the clock, in labelled rows), why, and who asked for it."""
 
     seq: int
     step: str
     reason: str
     event_time_ms: int
     at_ms: int
+    labelled: int = 0
     by: str = ""
 
 
@@ -127,7 +128,8 @@ class History:
     """Folds decisions in order. Not thread-safe.
 
     Beyond its limits the oldest are forgotten here (the log keeps them); counters count all. ``changed`` holds the
-    keys of the versions that changed since the caller last cleared it.
+    keys of the versions that changed since the caller last cleared it. ``last_run`` is the start of the newest run,
+    ``ended_at`` how many rows were labelled when one last ended.
     """
 
     def __init__(self) -> None:
@@ -149,7 +151,7 @@ class History:
         self.generation = 0
         self.going_on: str | None = None
         self.ended_at: int | None = None
-        self.last_run_ms: int | None = None
+        self.last_run: Happened | None = None
         self.outcomes: Counter[str] = Counter()
         self.triggers: Counter[str] = Counter()
         self.not_started: Counter[str] = Counter()
@@ -233,7 +235,7 @@ class History:
             self.runs[run.run_id] = run
             self.going_on = run.run_id
             self._started.append(decision.event_time_ms)
-            self.last_run_ms = decision.event_time_ms
+            self.last_run = _happened(decision, at_ms)
             self.triggers[trigger_kind(decision.trigger)] += 1
             if len(self.runs) > MOST_RUNS:
                 self.runs.popitem(last=False)
@@ -364,6 +366,7 @@ def _happened(decision: Decision, at_ms: int) -> Happened:
         reason=decision.reason,
         event_time_ms=decision.event_time_ms,
         at_ms=at_ms,
+        labelled=decision.labelled,
         by=decision.by,
     )
 

@@ -125,7 +125,7 @@ def _reads(router: APIRouter, deps: ServingDeps, overview: Overview) -> None:
     async def check(_caller: _Reader, model_id: str) -> Response:
         _of_this_pipeline(deps, model_id)
         with overview.lock:
-            return _json(check_retrain(deps.pipeline, overview.history, overview.condition))
+            return _json(check_retrain(deps.pipeline, overview.history, overview.condition, deps.clock.now_ms()))
 
     @router.get("/retraining/history", summary="All decisions about models", responses=_answers("DecisionPage"))
     async def decision_history(_caller: _Reader, limit: _Limit = 50, before: _Before = None) -> Response:

@@ -58,7 +58,7 @@ class ApiKeys:
         self._entries = tuple(_entry(text, place) for place, text in enumerate(entries, 1))
         for entry in self._entries:
             if any(other.name == entry.name and other.role != entry.role for other in self._entries):
-                raise UsageError(f"API keys: {entry.name} has keys of different roles; one name has one role")
+                raise UsageError(f"PENSTOCK_API_KEYS: {entry.name} has keys of different roles; one name has one role")
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -106,17 +106,17 @@ def _entry(text: str, place: int) -> _Entry:
     name, _, rest = text.partition(":")
     role, _, key = rest.partition(":")
     if not _NAME.fullmatch(name):
-        raise UsageError(f"API keys: entry {place} does not begin with a name (letters, digits, . _ @ -)")
+        raise UsageError(f"PENSTOCK_API_KEYS: entry {place} does not begin with a name (letters, digits, . _ @ -)")
     known = next((known for known in ROLES if known == role), None)
     if known is None:
-        raise UsageError(f"API keys: the role of {name} is not one of {', '.join(ROLES)}")
+        raise UsageError(f"PENSTOCK_API_KEYS: the role of {name} is not one of {', '.join(ROLES)}")
     if key.startswith("sha256:"):
         digest = _DIGEST.fullmatch(key)
         if digest is None:
-            raise UsageError(f"API keys: the digest of {name} is not sha256: and 64 hex digits")
+            raise UsageError(f"PENSTOCK_API_KEYS: the digest of {name} is not sha256: and 64 hex digits")
         return _Entry(name, known, bytes.fromhex(digest[1]))
     if len(key) < LEAST_KEY_LENGTH:
-        raise UsageError(f"API keys: the key of {name} has fewer than {LEAST_KEY_LENGTH} characters")
+        raise UsageError(f"PENSTOCK_API_KEYS: the key of {name} has fewer than {LEAST_KEY_LENGTH} characters")
     return _Entry(name, known, hashlib.sha256(key.encode()).digest())
 
 

@@ -42,10 +42,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     triggers: list[TriggerView]
 
 
-def check_retrain(pipeline: Pipeline, history: History, condition: Condition) -> Verdict:
-    """The verdict at this moment of the stream."""
+def check_retrain(pipeline: Pipeline, history: History, condition: Condition, now_ms: int) -> Verdict:
+    """The verdict at this moment of the stream, which is ``now_ms`` by the wall clock."""
     blockers = _blockers(pipeline, history, condition)
-    triggers = _triggers(pipeline, history, condition)
+    triggers = _triggers(pipeline, history, condition, now_ms)
     reached = [trigger.name for trigger in triggers if trigger.enabled and trigger.reached]
     if blockers and reached:
         why = f"{', '.join(reached)} would start a run, but {blockers[0].detail}"
@@ -74,38 +74,49 @@ def _blockers(pipeline: Pipeline, history: History, condition: Condition) -> lis
     if history.switch.paused:
         by = f" by {history.switch.by}" if history.switch.by else ""
         found.append(Blocker(name="pause", detail=f"retraining is paused{by}"))
-    if history.ended_at is not None and condition.labelled < history.ended_at + policy.cooldown_rows:
-        ready = history.ended_at + policy.cooldown_rows
+    if history.ended_at is not None and condition.labelled < (ready := history.ended_at + policy.cooldown_rows):
         found.append(
-            Blocker(name="cooldown", detail=f"cooling down until labelled row {ready} (now {condition.labelled})")
+            Blocker(name="cooldown", detail=f"cooling down to labelled row {ready} (now {condition.labelled})")
         )
     today = history.started_within_day(condition.event_time_ms)
     if today >= policy.daily_runs:
-        found.append(
-            Blocker(name="budget", detail=f"{today} runs started within 24 hours ({policy.daily_runs} allowed)")
-        )
+        why = f"{today} runs started within 24 hours of event time ({policy.daily_runs} allowed)"
+        found.append(Blocker(name="budget", detail=why, person_too=True))
     return found
 
 
-def _triggers(pipeline: Pipeline, history: History, condition: Condition) -> list[TriggerView]:
-    policy, open_now = pipeline.retraining, condition.open_incidents()
-    since = condition.event_time_ms - policy.warnings_window_ms
-    warnings = sum(incident.opened_ms > since for incident in condition.incidents.values())
-    drops = [incident.performance_drop for incident in open_now if incident.performance_drop is not None]
-    drifted = {incident.feature for incident in open_now if incident.feature}
-    fresh = None if history.ended_at is None else max(0, condition.labelled - history.ended_at)
-    idle = None if history.last_run_ms is None else max(0, condition.event_time_ms - history.last_run_ms)
-    score = condition.drift_score if open_now else 0.0
-    undecided = [each for each in open_now if history.answer(f"drift:{each.id}") is None]
-    critical = sum(each.level == "critical" for each in undecided)
+def _triggers(pipeline: Pipeline, history: History, condition: Condition, now_ms: int) -> list[TriggerView]:
+    policy, inputs, open_now = pipeline.retraining, condition.inputs, condition.open_incidents()
+    critical = sum(each.level == "critical" and history.answer(f"drift:{each.id}") is None for each in open_now)
+    drops = [each.performance_drop for each in open_now if each.performance_drop is not None]
+    far_since = inputs.drift_score_since_ms if inputs else None
+    far_ms = 0 if far_since is None else condition.event_time_ms - far_since
+    last = history.last_run
     return [
-        _trigger("critical_drift", 1 if policy.critical else None, critical),
-        _trigger("warnings", policy.warnings, warnings),
-        _trigger("performance_drop", policy.performance_drop, max(drops, default=None), over=True),
-        _trigger("drift_score", policy.drift_score, score, over=True, holds="has to last"),
-        _trigger("drifted_share", policy.drifted_share, len(drifted) / len(pipeline.features), over=True),
-        _trigger("new_rows", policy.new_rows, condition.labelled if fresh is None else fresh),
-        _trigger("at_latest_ms", policy.at_latest_ms, idle),
+        _trigger("critical_drift", 1.0 if policy.critical else None, critical),
+        _trigger("warnings", policy.warnings, _warnings(pipeline, history, condition)),
+        _trigger(
+            "performance_drop",
+            policy.performance_drop,
+            max(drops, default=None),
+            reached=False,
+            detail="of open incidents; the retrainer tests what serves against what it did since its promotion",
+        ),
+        _trigger(
+            "drift_score",
+            policy.drift_score,
+            inputs.drift_score if inputs else None,
+            reached=far_since is not None and far_ms >= policy.drift_score_ms,
+            detail=f"above its limit for {far_ms} ms, {policy.drift_score_ms} ms count",
+        ),
+        _trigger(
+            "drifted_share",
+            policy.drifted_share,
+            inputs.drifted_share if inputs else None,
+            reached=inputs is not None and inputs.drifted_share_since_ms is not None,
+        ),
+        _trigger("new_rows", policy.new_rows, condition.labelled - (last.labelled if last else 0)),
+        _trigger("at_latest_ms", policy.at_latest_ms, now_ms - last.at_ms if last else None),
         TriggerView(
             name="schedule",
             enabled=policy.schedule is not None,
@@ -117,15 +128,21 @@ def _triggers(pipeline: Pipeline, history: History, condition: Condition) -> lis
     ]
 
 
+def _warnings(pipeline: Pipeline, history: History, condition: Condition) -> int:
+    """Incidents below critical that opened within the window and since the last run started."""
+    since_ms = condition.event_time_ms - pipeline.retraining.warnings_window_ms
+    if history.last_run is not None:
+        since_ms = max(since_ms, history.last_run.event_time_ms)
+    return sum(each.opened_ms > since_ms and each.level != "critical" for each in condition.incidents.values())
+
+
 def _trigger(
-    name: str, threshold: float | None, value: float | None, *, over: bool = False, holds: str = ""
+    name: str, threshold: float | None, value: float | None, *, reached: bool | None = None, detail: str = ""
 ) -> TriggerView:
-    reached = threshold is not None and value is not None and (value > threshold if over else value >= threshold)
+    """``reached`` None: the value is at least the threshold."""
+    enabled = threshold is not None
+    if reached is None:
+        reached = threshold is not None and value is not None and value >= threshold
     return TriggerView(
-        name=name,
-        enabled=threshold is not None,
-        threshold=threshold,
-        value=value,
-        reached=reached and not holds,
-        detail=holds,
+        name=name, enabled=enabled, threshold=threshold, value=value, reached=enabled and reached, detail=detail
     )
