@@ -109,6 +109,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     by_trigger: dict[str, int]
     by_outcome: dict[str, int]
     not_started_by_trigger: dict[str, int]
+    refused: int
     promoted_share: float | None
     started_within_24h: int
     daily_runs: int

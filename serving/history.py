@@ -155,6 +155,7 @@ class History:
         self.outcomes: Counter[str] = Counter()
         self.triggers: Counter[str] = Counter()
         self.not_started: Counter[str] = Counter()
+        self.refused = 0
         self.changed: set[str] = {ONLINE}
         self._started: deque[int] = deque(maxlen=1000)
         self._answers: OrderedDict[str, Decision] = OrderedDict()
@@ -168,8 +169,10 @@ class History:
         if decision.step in ("paused", "resumed"):
             paused = decision.step == "paused"
             self.switch = Switch(paused=paused, by=decision.by, reason=decision.reason, at_ms=at_ms)
-        elif decision.step in ("not_started", "refused"):
+        elif decision.step == "not_started":
             self.not_started[trigger_kind(decision.trigger)] += 1
+        elif decision.step == "refused":
+            self.refused += 1
         elif decision.step != "recorded":
             self._run(decision, at_ms)
             self._version(decision, at_ms)
@@ -240,8 +243,9 @@ class History:
             if len(self.runs) > MOST_RUNS:
                 self.runs.popitem(last=False)
         if decision.step in ("rolled_back", *ENDS):
-            self.ended_at = decision.labelled
             self.outcomes[decision.step] += 1
+            if run is not None or decision.step == "rolled_back":  # not where a person promoted a version directly
+                self.ended_at = decision.labelled
         if run is None:
             return
         run.steps.append(_happened(decision, at_ms))

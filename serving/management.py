@@ -375,6 +375,7 @@ def _stats(deps: ServingDeps, overview: Overview) -> Stats:
         by_trigger=dict(history.triggers),
         by_outcome=dict(history.outcomes),
         not_started_by_trigger=dict(history.not_started),
+        refused=history.refused,
         promoted_share=history.outcomes["promoted"] / judged if judged else None,
         started_within_24h=history.started_within_day(condition.event_time_ms),
         daily_runs=deps.pipeline.retraining.daily_runs,

@@ -18,6 +18,7 @@ from penstock import events
 from penstock.contract import decoder_for
 from penstock.errors import ContractError
 from penstock.log.port import Record
+from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
 from serving.condition import Condition
 from serving.history import History
@@ -77,7 +78,7 @@ class Overview:
         self._rolling = Rolling(pipeline)
         self._incidents, self._runs = _Items(MAX_INCIDENTS), _Items(MAX_RUNS)
         self._alerts, self._promotions = _Items(MAX_ALERTS), _Items(MAX_PROMOTIONS)
-        self._versions = _Items(MAX_VERSIONS)
+        self._version_revisions: dict[str, int] = {}
         self._predictions, self._labelled = Rate(window_s=10), Rate(window_s=30)
         self._seen: dict[tuple[str, int], int] = {}
 
@@ -107,7 +108,8 @@ class Overview:
                     continue
                 self._revision += 1
                 self._take(event, record)
-                self._tell_versions()
+                self._version_revisions.update(dict.fromkeys(self.history.changed, self._revision))
+                self.history.changed.clear()
 
     def changes(self, since: int, now_ms: int) -> dict[str, Any]:
         """All that is newer than revision ``since``, and the present rates."""
@@ -123,7 +125,7 @@ class Overview:
                 "runs": self._runs.since(since),
                 "promotions": self._promotions.since(since),
                 "alerts": self._alerts.since(since),
-                "versions": self._versions.since(since),
+                "versions": self._versions_since(since),
                 "retraining": self._retraining(),
             }
 
@@ -214,12 +216,16 @@ class Overview:
         if event.step not in _OF_NO_RUN:
             self._decision(event, at_ms)
 
-    def _tell_versions(self) -> None:
-        for version in self.history.changed:
-            view = self.history.versions.get(version)
-            if view is not None:
-                self._versions.put(version, msgspec.to_builtins(view), self._revision)
-        self.history.changed.clear()
+    def _versions_since(self, since: int) -> list[dict[str, Any]]:
+        """The newest versions and those that serve or served from the start, if they changed after ``since``."""
+        newest, _ = self.history.version_page(MAX_VERSIONS, None)
+        lasting = [self.history.versions[name] for name in (self.history.champion, ONLINE)]
+        changed = {view.version: view for view in (*newest, *lasting)}
+        return [
+            {**msgspec.to_builtins(view), "key": version, "revision": revision}
+            for version, view in changed.items()
+            if (revision := self._version_revisions.get(version, 0)) > since
+        ]
 
     def _decision(self, event: events.Decision, at_ms: int) -> None:
         # A trigger that starts nothing names the run that is under way, if any, and a rollback the one that is undone.

@@ -17,9 +17,10 @@ export const status = (view) => STATUS[view.status] ?? ["plain", "○", (view.st
 
 const PARTS = { made: "in the making", waiting: "waiting for approval", shadow: "in shadow", canary: "canary", champion: "in production", predecessor: "in shadow after its time" };
 
-/** Versions, the newest first; the online model, which is always there, last. */
+/** Versions, the newest first, with what serves however old it is; the online model, which is always there, last. */
 export function versionsOf(state) {
-  return [...state.versions.values()].sort((a, b) => b.seq - a.seq).slice(0, MOST_LANES);
+  const sorted = [...state.versions.values()].sort((a, b) => b.seq - a.seq);
+  return sorted.filter((view, place) => place < MOST_LANES || view.status === "champion" || view.kind === "online");
 }
 
 /** A short name: attempts that came to nothing have only their run's number. */

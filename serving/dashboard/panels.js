@@ -221,12 +221,12 @@ export function showControls(state) {
   get("switch").disabled = !enabled;
   say("switch-text", on ? "Automatic: on" : enabled ? "Automatic: paused" : "Automatic: off in the pipeline");
   get("switch").onclick = () => ask(held.paused ? ACTIONS.start() : ACTIONS.stop());
-  const note = held.paused ? [`Paused${held.by ? ` by ${held.by}` : ""}`, held.reason].filter(Boolean).join(": ") : "";
+  const note = held.paused ? `Paused: ${held.reason || held.by}` : "";
   say("switch-note", note);
   get("switch-note").hidden = !note;
-  const run_shape = run ? `${run.run_id}/${run.step}` : "";
-  if (get("run-actions").dataset.shape !== run_shape) {
-    get("run-actions").dataset.shape = run_shape;
+  const shape = run ? `${run.run_id}/${run.step}` : "";
+  if (get("run-actions").dataset.shape !== shape) {
+    get("run-actions").dataset.shape = shape;
     get("run-actions").replaceChildren(run ? actionButton("cancel", "Cancel the run", run.run_id) : actionButton("retrain", "Retrain now"));
   }
   const back = versionsOf(state).some((view) => view.status !== "champion" && view.spans.some((span) => span.part === "champion" || span.part === "predecessor"));

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -286,6 +287,7 @@ def test_a_run_asked_for_starts_and_a_second_one_does_not(keyed: Stand, api: Tes
     assert (verdict["would_start"], verdict["person_would_start"]) == (False, False)
     assert verdict["blockers"][0]["name"] == "run"
     stats = api.get(f"{API}/retraining/stats", headers=by(READER)).json()
+    assert stats["refused"] == 0
     assert (stats["runs"], stats["by_trigger"], stats["not_started_by_trigger"]) == (1, {"command": 1}, {"command": 1})
     assert stats["running"]["run_id"] == run["run_id"]
 
@@ -435,11 +437,25 @@ def test_without_configured_keys_this_machine_may_do_everything(
         assert api.get(f"{API}/retraining/stats").status_code == 200
 
 
+def told_routes() -> set[str]:
+    """The routes of the table in docs/management-api.md."""
+    text = (Path(__file__).parents[3] / "docs" / "management-api.md").read_text(encoding="utf-8")
+    found = set()
+    for line in re.findall(r"^\| (`(?:GET|POST)`? .*?) \|", text, re.MULTILINE):
+        names = re.findall(r"`([^`]+)`", re.sub(r"\(or `POST`\) ", "", line))
+        first = names[0].removeprefix("GET").removeprefix("POST").strip() or names[1]
+        found.add(first)
+        if names[0].startswith("POST"):  # `a/b` · `c` is short for a/c
+            found |= {f"{first.rpartition('/')[0]}/{name}" for name in names[1:]}
+    return found
+
+
 def test_openapi_documents_every_route_with_schemas_that_resolve(api: TestClient) -> None:
     document = api.get("/openapi.json").json()
     documented = {path: item for path, item in document["paths"].items() if path.startswith(API)}
     templates = {route.replace("loans/r", "{model_id}/r").replace("v1/", "{version_id}/") for route in POSTS}
     assert {f"{API}/{route}" for route in templates} <= set(documented)
+    assert documented.keys() == {f"{API}/{route}" for route in told_routes()}
     for operations in documented.values():
         for operation in operations.values():
             assert {"401", "403", "503"} <= set(operation["responses"])
