@@ -8,8 +8,8 @@ import msgspec
 
 from penstock.events import Decision, Identifier
 from serving.condition import Incident, NumberedAlert
-from serving.history import RunView, Switch, VersionView
 from serving.verdict import Verdict
+from serving.views import RunView, Switch, VersionView
 
 REF = "#/components/schemas/"
 Text = Annotated[str, msgspec.Meta(max_length=2000)]

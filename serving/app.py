@@ -19,11 +19,12 @@ from fastapi.openapi.utils import get_openapi
 
 from penstock.errors import DependencyError
 from penstock.runtime.patience import Patience
-from serving.access import PREFIX, Access, Journal
+from serving.access import PREFIX, Access
 from serving.deps import ServingDeps
 from serving.desk import Desk
 from serving.feed import Feed
 from serving.health import health_routes, model_routes
+from serving.journal import Journal
 from serving.management import management_routes
 from serving.measure import Measure
 from serving.opening import Gate, Opening

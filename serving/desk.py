@@ -9,12 +9,12 @@ import msgspec
 from fastapi import Request, Response
 
 from penstock.events import Command, Decision
-from serving.access import Journal, append
 from serving.answers import Commanded
 from serving.deps import ServingDeps
 from serving.feed import Feed
 from serving.history import is_interim
 from serving.incoming import decode_body, read_body
+from serving.journal import Journal, append
 from serving.overview import Overview
 from serving.roles import Caller
 

@@ -37,7 +37,7 @@ from penstock.log.port import Message
 from penstock.runtime.stage import Input
 from penstock.settings import Settings
 from retraining.service import Retrainer
-from serving import access, desk
+from serving import desk, journal
 from tests.unit.serving.stand import Stand
 
 READER, OPERATOR, ADMIN = ("r" * 20, "o" * 20, "a" * 20)
@@ -183,7 +183,7 @@ def shared() -> Iterator[Known]:
 @pytest.fixture
 def known(shared: Known, monkeypatch: pytest.MonkeyPatch) -> Known:
     monkeypatch.setattr(desk, "DECIDED_WITHIN_S", 0.0)
-    monkeypatch.setattr(access, "SAME_FOR_S", 0.0)
+    monkeypatch.setattr(journal, "SAME_FOR_S", 0.0)
     return replace(shared, begin=len(shared.stand.records("commands")))
 
 
@@ -414,7 +414,7 @@ def test_when_the_log_is_away_nothing_is_answered_that_could_not_be_audited(
 
 def test_nobody_waits_for_ever_for_the_log(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
-    monkeypatch.setattr(access, "APPEND_WITHIN_S", 0.05)
+    monkeypatch.setattr(journal, "APPEND_WITHIN_S", 0.05)
     monkeypatch.setattr(known.stand.log, "append", lambda _messages: released.wait(10))
     try:
         check_problem(known.api.post(f"{API}/retraining/stop", headers=by(ADMIN)), 503)
