@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from itertools import islice
+from typing import Literal
 
 import msgspec
 
@@ -156,10 +157,10 @@ class History:
             self.triggers[trigger_kind(decision.trigger)] += 1
             if len(self.runs) > MOST_RUNS:
                 self.runs.popitem(last=False)
-        if decision.step in ("rolled_back", *ENDS):
+        # Other ends are those of a person's promotion or experiment.
+        if decision.step == "rolled_back" or (decision.step in ENDS and run is not None):
             self.outcomes[decision.step] += 1
-            if run is not None or decision.step == "rolled_back":  # not where a person promoted a version directly
-                self.ended_at = decision.labelled
+            self.ended_at = decision.labelled
         if run is None:
             return
         run.steps.append(_happened(decision, at_ms))
@@ -191,7 +192,7 @@ class History:
             named = decision.version or (decision.model.version if decision.model else named)
             if not named:
                 return
-            self._crowned(named, decision)
+            self._crowned(named, decision, at_ms)
         if not named and decision.step in ENDS:
             named = decision.run_id  # an attempt that came to nothing is told too
         if not named:
@@ -202,11 +203,10 @@ class History:
         self._told(view, decision, at_ms)
 
     def _made(self, named: str, decision: Decision, run: RunView | None) -> VersionView:
-        view = VersionView(
-            version=named, kind="none" if named == decision.run_id else "batch", status="", seq=decision.seq
-        )
+        kind: Literal["none", "batch"] = "none" if named == decision.run_id else "batch"
+        view = VersionView(version=named, kind=kind, status="", seq=decision.seq, run_id=decision.run_id)
         if run is not None:
-            view.run_id, view.trigger, view.asked_by = run.run_id, run.trigger, run.by
+            view.trigger, view.asked_by = run.trigger, run.by
             view.reason = run.steps[0].reason
             view.data, view.gates, view.candidates = run.data, run.gates, run.candidates
             view.steps = run.steps[:-1]  # the last is the decision that is being told
@@ -240,12 +240,13 @@ class History:
             view.why_status = decision.reason
         elif decision.step in ENDS and view.version != self.champion:
             _continue(view, None, decision.event_time_ms)
-            view.status, view.why_status = decision.step, decision.reason
+            own = decision.run_id == view.run_id  # else it is of an experiment
+            view.status, view.why_status = decision.step if own else _at_rest(view), decision.reason
         elif not view.status:
             view.status = decision.step
         self.changed.add(view.version)
 
-    def _crowned(self, named: str, decision: Decision) -> None:
+    def _crowned(self, named: str, decision: Decision, at_ms: int) -> None:
         """Who serves gives way to ``named``; a canary that was sent back is told as such, and nobody gives way."""
         run = self.runs.get(decision.run_id)
         fallen = run.version if run and decision.step == "rolled_back" else ""
@@ -255,10 +256,9 @@ class History:
             if view is None:
                 continue
             _continue(view, "predecessor" if version == self.champion else None, decision.event_time_ms)
-            view.status = "rolled_back" if decision.step == "rolled_back" else "archived"
-            if version == ONLINE:
-                view.status = "shadow"
+            view.status = "rolled_back" if decision.step == "rolled_back" and version != ONLINE else _at_rest(view)
             view.why_status = decision.reason
+            view.steps.append(_happened(decision, at_ms))
             self.changed.add(version)
         self.champion = named
 
@@ -271,6 +271,13 @@ def is_interim(decision: Decision) -> bool:
 def trigger_kind(trigger: str) -> str:
     """What kind of trigger it was: ``drift``, ``command``, ``schedule`` …"""
     return trigger.partition(":")[0] or "unknown"
+
+
+def _at_rest(view: VersionView) -> str:
+    """What a version is that does not serve, and is part of no run: experiments leave it as it was."""
+    if view.version == ONLINE:
+        return "shadow"
+    return "archived" if any(span.part == "champion" for span in view.spans) else "registered"
 
 
 def _is_before(seq: int, before: int | None) -> bool:

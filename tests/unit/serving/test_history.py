@@ -89,9 +89,28 @@ def test_a_rollback_brings_the_former_champion_back() -> None:
     history = told(*story(), back)
     assert (history.champion, history.generation) == ("online", 2)
     assert history.versions["v1"].status == "rolled_back"
+    assert history.versions["v1"].steps[-1].step == "rolled_back"
     assert history.versions["online"].status == "champion"
     assert history.answer("command:c1") == back
     assert history.outcomes == {"promoted": 1, "rolled_back": 1}
+
+
+@pytest.mark.parametrize(("version", "status"), [("online", "shadow"), ("v1", "archived"), ("v3", "registered")])
+def test_an_experiment_leaves_a_version_as_it_was(version: str, status: str) -> None:
+    history = told(
+        *story(),
+        decided("triggered", 10, run_id="run-3"),
+        decided("trained", 11, run_id="run-3", version="v3"),
+        decided("registered", 12, run_id="run-3", version="v3"),
+        decided("promoted", 13, run_id="promote:c1", trigger="command:c1", version="v2", generation=2, by="bob"),
+        decided("canary", 14, run_id="experiment:c2", trigger="command:c2", version=version, by="ann"),
+    )
+    assert history.versions[version].status == "canary"
+    history.take(decided("cancelled", 15, run_id="experiment:c2", trigger="command:c3", version=version, by="ann"), 15)
+    assert history.versions[version].status == status
+    assert history.versions[version].steps[-1].step == "cancelled"
+    assert history.outcomes == {"promoted": 1}
+    assert history.versions["v2"].approver == "bob"
 
 
 def test_a_canary_that_is_sent_back_leaves_who_serves_in_place() -> None:
