@@ -58,8 +58,8 @@ class Desk:
         decision = self._decided(command.id)  # 1
         if decision is None:
             entry = self._journal.entry(caller, request.method, request.url.path, 202, command.id)
+            request.state.noted = True  # or not at all: a log that does not take the one takes no other entry either
             await append(self._deps.log, command, entry)  # 2
-            request.state.noted = True
             decision = await self._wait(command.id)  # 3
         return _answer(command.id, decision)
 
