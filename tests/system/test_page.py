@@ -379,7 +379,7 @@ def test_a_person_approves_a_version_with_its_evidence_before_the_eyes(browser: 
         answer = {"trigger": f"command:{command.id}", "by": "ada", "command": command.id}
         stand.append("decisions", decided("approved", 0, 1395, **answer))
         shown(page, "#toasts", "Approve: reason of approved")
-        assert page.is_hidden("#waiting")
+        page.wait_for_selector("#waiting", state="hidden")
         assert page.evaluate("Object.keys(localStorage).length + document.cookie.length") == 0
 
         page.click("#switch")
