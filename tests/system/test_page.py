@@ -309,7 +309,7 @@ def test_on_a_wall_nothing_needs_scrolling_and_on_a_phone_nothing_is_cut(browser
             page.set_viewport_size({"width": width, "height": height})
             page.wait_for_function("(width) => innerWidth === width", arg=width)
             page.wait_for_function(
-                "document.documentElement.scrollWidth <= innerWidth"
+                "() => document.documentElement.scrollWidth <= innerWidth"
             )  # the chart follows a frame later
             assert page.evaluate("document.documentElement.scrollHeight > innerHeight") is scrolls, width
 
@@ -387,7 +387,7 @@ def test_a_person_approves_a_version_with_its_evidence_before_the_eyes(browser: 
         page.click("#ask-cancel")
         assert len(changes(stand)) == 1
         page.set_viewport_size({"width": 420, "height": 900})
-        page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+        page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")
 
 
 def changes(stand: Stand) -> list[Any]:
