@@ -471,7 +471,7 @@ class HealthCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="hea
 
 
 class AccessCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="access"):
-    """Topic ``commands``: a call of the management API, for the audit trail."""
+    """Topic ``commands``: a call of the management API, for the audit trail. ``count``: so many calls like this."""
 
     id: str
     by: str
@@ -480,6 +480,7 @@ class AccessCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="acc
     method: str
     path: str
     status: int
+    count: int = 1
 
 
 class PolicyCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="policy"):

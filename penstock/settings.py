@@ -91,6 +91,15 @@ class Settings(BaseSettings):
     snapshot_share: float = Field(
         0.02, gt=0, le=1, description="Share of the learner's time that publishing online snapshots may take."
     )
+    api_keys: SecretStr | None = Field(
+        None,
+        description="Who may use the management API: comma-separated `name:role:key` (role: `reader`, `operator` or "
+        "`admin`; key: ≥ 16 characters, or `sha256:` and the hex digest of one); default: no keys, see "
+        "`management-api.md`.",
+    )
+    api_keys_file: Path | None = Field(
+        None, description="File with more such entries, one per line (`#`: a comment); for keys kept as digests."
+    )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body that serving reads.")
     max_batch_rows: int = Field(1000, ge=1, description="Most rows in one batch request.")
     notify_urls: SecretStr | None = Field(

@@ -58,7 +58,9 @@ def said(command: Command) -> str:
     why = f": {reason}" if reason else ""
     match command:
         case AccessCommand():
-            return f"{command.by} ({command.role}) called {command.method} {command.path}: {command.status}"
+            who = f"{command.by} ({command.role})" if command.by else "somebody without a valid key"
+            times = f", {command.count} times" if command.count > 1 else ""
+            return f"{who} called {command.method} {command.path}: {command.status}{times}"
         case PolicyCommand():
             return f"drift policy: {command.change}"
         case OutcomeCommand():

@@ -19,16 +19,21 @@ from fastapi.openapi.utils import get_openapi
 
 from penstock.errors import DependencyError
 from penstock.runtime.patience import Patience
+from serving.access import PREFIX, Access
 from serving.deps import ServingDeps
+from serving.desk import Desk
 from serving.feed import Feed
 from serving.health import health_routes, model_routes
+from serving.journal import Journal
+from serving.management import management_routes
 from serving.measure import Measure
 from serving.opening import Gate, Opening
 from serving.overview import Overview
 from serving.page import page_routes
 from serving.predict import predict_routes
 from serving.problems import install_problems
-from serving.schemas import components
+from serving.roles import changes_by, load_keys
+from serving.schemas import SECURITY_SCHEMES, components
 from serving.streams import Clients, stream_routes
 from serving.swaps import Swaps
 
@@ -45,12 +50,16 @@ def create_app(
 
     Requests are answered once all that the topics hold is known here; until then ``opening`` says why not. Open streams
     end soon after ``stopping`` says so.
+
+    Raises:
+        UsageError: an API key of the settings does not fit.
     """
     opening = opening or Opening(Patience(deps.clock, time.sleep, 0.0))
     overview = Overview(deps.pipeline)
     feed = Feed(deps.log, overview.fold)
     swaps = Swaps(deps, feed)
     clients = Clients(deps)
+    keys, journal = load_keys(deps.settings), Journal(deps.log, deps.clock)
 
     def look_up() -> None:
         if feed.open():
@@ -63,7 +72,8 @@ def create_app(
         opening.start([look_up, feed.catch_up, swaps.catch_up, follow, swaps.start])
         try:
             await anyio.to_thread.run_sync(opening.wait_for_first_try)
-            yield
+            async with journal.kept():
+                yield
         finally:
             await anyio.to_thread.run_sync(opening.stop)
             await anyio.to_thread.run_sync(swaps.stop)
@@ -80,8 +90,11 @@ def create_app(
     app.include_router(predict_routes(deps))
     app.include_router(model_routes(deps))
     app.include_router(stream_routes(deps, feed, clients, stopping))
-    app.include_router(page_routes(deps, feed, overview, clients, stopping))
+    app.include_router(page_routes(deps, feed, overview, clients, changes_by(keys, deps.settings.host), stopping))
+    management = management_routes(deps, Desk(deps, feed, overview, journal), overview)
+    app.include_router(management)
     app.include_router(health_routes(deps, opening, lambda: opening.alive or (swaps.alive and feed.alive)))
+    app.add_middleware(Access, keys=keys, journal=journal, host=deps.settings.host, routes=management.routes)
     app.add_middleware(Gate, opening=opening)
     app.add_middleware(Measure, telemetry=deps.telemetry, clock=deps.clock)
     _describe(app, deps)
@@ -94,7 +107,13 @@ def _describe(app: FastAPI, deps: ServingDeps) -> None:
     def document() -> dict[str, Any]:
         if not app.openapi_schema:
             schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
-            schema.setdefault("components", {}).setdefault("schemas", {}).update(components(deps.pipeline))
+            declared = schema.setdefault("components", {})
+            declared.setdefault("schemas", {}).update(components(deps.pipeline))
+            declared["securitySchemes"] = SECURITY_SCHEMES
+            for path, operations in schema["paths"].items():
+                if path.startswith(PREFIX):
+                    for operation in operations.values():
+                        operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
             app.openapi_schema = schema
         return app.openapi_schema
 

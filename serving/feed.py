@@ -17,7 +17,7 @@ RING_RECORDS = 4096
 #: is known before the metrics that are about it.
 HISTORY: dict[str, int | None] = {
     "models": None,
-    "decisions": 5_000,
+    "decisions": None,
     "drift": 5_000,
     "alerts": 500,
     "metrics": 20_000,

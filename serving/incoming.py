@@ -7,7 +7,7 @@ import math
 import re
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from fastapi import Request
@@ -20,6 +20,8 @@ from serving.problems import BodyTooLargeError
 
 #: A client that is still sending cannot read an answer, so a too large body is read away up to here first.
 MAX_DISCARDED_BYTES = 64 * 1024 * 1024
+
+T = TypeVar("T")
 
 _ABSENT = re.compile(r"^object missing required field `([^`]+)`")
 
@@ -107,7 +109,7 @@ def decode_rows(body: bytes, decode: Callable[[bytes], events.Request], limit: i
     Raises:
         ContractError: names ``requests[<i>].<field>`` of the first that is wrong, or ``requests`` beyond ``limit``.
     """
-    return _decode_each("requests", _envelope(body, _Rows).requests, decode, limit)
+    return _decode_each("requests", decode_body(body, _Rows).requests, decode, limit)
 
 
 def decode_labels(body: bytes, decode: Callable[[bytes], events.Label], limit: int) -> list[events.Label]:
@@ -116,13 +118,14 @@ def decode_labels(body: bytes, decode: Callable[[bytes], events.Label], limit: i
     Raises:
         ContractError: names the field (``labels[<i>].<field>``), or ``labels`` beyond ``limit``.
     """
-    rows = _envelope(body, _Labels).labels
+    rows = decode_body(body, _Labels).labels
     if isinstance(rows, msgspec.UnsetType):
         return [decode(body)]
     return _decode_each("labels", rows, decode, limit)
 
 
-def _envelope(body: bytes, shape: type[Any]) -> Any:
+def decode_body(body: bytes, shape: type[T]) -> T:
+    """The body as ``shape``. Raises ``ContractError``, which names the field."""
     try:
         return msgspec.json.decode(body, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

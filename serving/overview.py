@@ -18,7 +18,10 @@ from penstock import events
 from penstock.contract import decoder_for
 from penstock.errors import ContractError
 from penstock.log.port import Record
+from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
+from serving.condition import Condition
+from serving.history import History
 from serving.rates import Rate
 from serving.rolling import Rolling
 
@@ -26,6 +29,7 @@ MAX_INCIDENTS = 300
 MAX_RUNS = 100
 MAX_ALERTS = 100
 MAX_PROMOTIONS = 300
+MAX_VERSIONS = 100
 SERVED_FIRST = {"models", "decisions"}
 WATCHED = ("metrics", "drift", "decisions", "models", "alerts")
 
@@ -33,7 +37,9 @@ _logger = structlog.get_logger("serving")
 
 
 #: Decisions that are no step of the run that they name.
-_APART = ("not_started", "rolled_back", "refused", "paused", "resumed")
+_APART = ("not_started", "rolled_back", "refused")
+#: Decisions that the page shows elsewhere, or not at all.
+_OF_NO_RUN = ("paused", "resumed", "recorded")
 
 
 class _Items:
@@ -56,17 +62,23 @@ class _Items:
 
 
 class Overview:
-    """Folds records in one thread; ``changes`` may be called from any."""
+    """Folds records in one thread; ``changes`` may be called from any.
+
+    ``history`` and ``condition`` are what the management API reads, under ``lock``.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._decoders: dict[str, Callable[[bytes], events.Event]] = {
             topic: decoder_for(topic, pipeline) for topic in WATCHED
         }
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        self.history, self.condition = History(), Condition(pipeline)
         self._revision = 0
+        self._enabled = pipeline.retraining.enabled
         self._rolling = Rolling(pipeline)
         self._incidents, self._runs = _Items(MAX_INCIDENTS), _Items(MAX_RUNS)
         self._alerts, self._promotions = _Items(MAX_ALERTS), _Items(MAX_PROMOTIONS)
+        self._version_revisions: dict[str, int] = {}
         self._predictions, self._labelled = Rate(window_s=10), Rate(window_s=30)
         self._seen: dict[tuple[str, int], int] = {}
 
@@ -84,7 +96,7 @@ class Overview:
 
         Topics have no common order: who is served comes first, so that metrics find what they are about.
         """
-        with self._lock:
+        with self.lock:
             for record in sorted(records, key=lambda record: record.topic not in SERVED_FIRST):
                 if record.topic == "predictions":
                     self._predictions.add(1, record.timestamp_ms)
@@ -96,35 +108,53 @@ class Overview:
                     continue
                 self._revision += 1
                 self._take(event, record)
+                self._version_revisions.update(dict.fromkeys(self.history.changed, self._revision))
+                self.history.changed.clear()
 
     def changes(self, since: int, now_ms: int) -> dict[str, Any]:
         """All that is newer than revision ``since``, and the present rates."""
-        with self._lock:
+        with self.lock:
+            points = self._rolling.since(since)
             return {
                 "revision": self._revision,
                 "now_ms": now_ms,
-                "throughput": {
-                    "predictions": self._predictions.total,
-                    "predictions_per_s": self._predictions.per_second(now_ms),
-                    "labelled": self._labelled.total,
-                    "labelled_per_s": self._labelled.per_second(now_ms),
-                    "history": self._predictions.history(now_ms),
-                },
-                "points": self._rolling.since(since),
-                "quality": self._rolling.served_quality(),
+                **self._present(now_ms),
+                "points": points,
+                **({"scores": self.condition.scores()} if points else {}),
                 "incidents": self._incidents.since(since),
                 "runs": self._runs.since(since),
                 "promotions": self._promotions.since(since),
                 "alerts": self._alerts.since(since),
+                "versions": self._versions_since(since),
+                "retraining": self._retraining(),
             }
 
+    def present(self, now_ms: int) -> dict[str, Any]:
+        """The present rates, and the quality of what is served."""
+        with self.lock:
+            return self._present(now_ms)
+
+    def _present(self, now_ms: int) -> dict[str, Any]:
+        return {
+            "throughput": {
+                "predictions": self._predictions.total,
+                "predictions_per_s": self._predictions.per_second(now_ms),
+                "labelled": self._labelled.total,
+                "labelled_per_s": self._labelled.per_second(now_ms),
+                "history": self._predictions.history(now_ms),
+            },
+            "quality": self._rolling.served_quality(),
+        }
+
     def _take(self, event: events.Event, record: Record) -> None:
+        if isinstance(event, events.Metrics | events.Drift | events.Alert):
+            self.condition.take(event, record.offset)
         if isinstance(event, events.Metrics):
             self._metrics(event, record.timestamp_ms)
         elif isinstance(event, events.Drift):
             self._drift(event, record.timestamp_ms)
         elif isinstance(event, events.Decision):
-            self._decision(event, record.timestamp_ms)
+            self._take_decision(event, record.timestamp_ms)
         elif isinstance(event, events.ModelRecord):
             self._model(event, record.timestamp_ms)
         elif isinstance(event, events.Alert):
@@ -172,6 +202,30 @@ class Overview:
             item = {**item, **{k: v for k, v in held.items() if k not in {"status", "closed"}}}
             item |= {"status": "closed", "closed": event.event_time_ms}
         self._incidents.put(event.id, item, self._revision)
+
+    def _retraining(self) -> dict[str, Any]:
+        run = self.history.run_going_on()
+        return {
+            "enabled": self._enabled,
+            "switch": msgspec.to_builtins(self.history.switch),
+            "run": None if run is None else {"run_id": run.run_id, "step": run.step, "started_ms": run.started_ms},
+        }
+
+    def _take_decision(self, event: events.Decision, at_ms: int) -> None:
+        self.history.take(event, at_ms)
+        if event.step not in _OF_NO_RUN:
+            self._decision(event, at_ms)
+
+    def _versions_since(self, since: int) -> list[dict[str, Any]]:
+        """The newest versions and those that serve or served from the start, if they changed after ``since``."""
+        newest, _ = self.history.version_page(MAX_VERSIONS, None)
+        lasting = [self.history.versions[name] for name in (self.history.champion, ONLINE)]
+        changed = {view.version: view for view in (*newest, *lasting)}
+        return [
+            {**msgspec.to_builtins(view), "key": version, "revision": revision}
+            for version, view in changed.items()
+            if (revision := self._version_revisions.get(version, 0)) > since
+        ]
 
     def _decision(self, event: events.Decision, at_ms: int) -> None:
         # A trigger that starts nothing names the run that is under way, if any, and a rollback the one that is undone.

@@ -33,6 +33,10 @@ ASSETS = {
     "page.js": "text/javascript",
     "chart.js": "text/javascript",
     "panels.js": "text/javascript",
+    "elements.js": "text/javascript",
+    "evidence.js": "text/javascript",
+    "lanes.js": "text/javascript",
+    "manage.js": "text/javascript",
     "format.js": "text/javascript",
     "icon.svg": "image/svg+xml",
     f"{UPLOT}/uPlot.iife.min.js": "text/javascript",
@@ -46,9 +50,9 @@ PULSE_S = 1.0
 
 
 def page_routes(
-    deps: ServingDeps, feed: Feed, overview: Overview, clients: Clients, stopping: Callable[[], bool]
+    deps: ServingDeps, feed: Feed, overview: Overview, clients: Clients, management: str, stopping: Callable[[], bool]
 ) -> APIRouter:
-    """``/``, its assets, ``/v1/dashboard`` and ``/v1/dashboard/stream``."""
+    """``/``, its assets, ``/v1/dashboard`` and ``/v1/dashboard/stream``. ``management``: how changes are let in."""
     router = APIRouter()
     folder = files("serving") / "dashboard"
     contents = {name: (folder / name).read_bytes() for name in ("index.html", *ASSETS)}
@@ -57,6 +61,7 @@ def page_routes(
     def changes(since: int) -> dict[str, Any]:
         now_ms = deps.clock.now_ms()
         about = {"pipeline": deps.pipeline.name, "task": deps.pipeline.task, "timed": deps.pipeline.time is not None}
+        about["management"] = management
         return {"run": run, "since": since, **about, "served": served(deps), **overview.changes(since, now_ms)}
 
     @router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)

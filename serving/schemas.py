@@ -9,9 +9,9 @@ import msgspec
 from penstock import events
 from penstock.contract import MAX_MAGNITUDE
 from penstock.spec import Boolean, Categorical, Date, Feature, Numeric, Pipeline
+from serving.answers import REF as _REF
+from serving.answers import SHAPES
 from serving.problems import MEDIA_TYPE
-
-_REF = "#/components/schemas/"
 
 
 def _body(name: str) -> dict[str, Any]:
@@ -23,7 +23,8 @@ def answer(name: str) -> dict[str, Any]:
     return {"description": name, "content": {"application/json": {"schema": {"$ref": _REF + name}}}}
 
 
-def _problem(description: str) -> dict[str, Any]:
+def problem_answer(description: str) -> dict[str, Any]:
+    """A response that is a problem."""
     return {"description": description, "content": {MEDIA_TYPE: {"schema": {"$ref": _REF + "Problem"}}}}
 
 
@@ -32,10 +33,10 @@ BATCH_BODY = _body("Requests")
 LABELS_BODY = _body("LabelOrLabels")
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: _problem("The body is not JSON."),
-    413: _problem("The body is too large."),
-    422: _problem("The body breaks the contract; `field` names where."),
-    503: _problem("The event log is not available; repeat with the same id."),
+    400: problem_answer("The body is not JSON."),
+    413: problem_answer("The body is too large."),
+    422: problem_answer("The body breaks the contract; `field` names where."),
+    503: problem_answer("The event log is not available; repeat with the same id."),
 }
 
 
@@ -52,9 +53,16 @@ def describe_feature(feature: Feature) -> dict[str, Any]:
     return described
 
 
+#: How a caller of the management API says who it is.
+SECURITY_SCHEMES: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key of the settings."},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key, otherwise."},
+}
+
+
 def components(pipeline: Pipeline) -> dict[str, Any]:
     """The schemas that the routes refer to."""
-    types = (events.Prediction, events.Request, events.Label)
+    types = (events.Prediction, events.Request, events.Label, *SHAPES)
     _, schemas = msgspec.json.schema_components(types, ref_template=_REF + "{name}")
     request, label = schemas["Request"], schemas["Label"]
     request["properties"]["features"] = _features(pipeline)

@@ -41,6 +41,7 @@ def doctor(ctx: typer.Context) -> None:
         _try(
             "settings", lambda: f"log {context.settings.log}, serving {context.settings.host}:{context.settings.port}"
         ),
+        _try("API keys", lambda: _api_keys(context)),
         *_pipeline_checks(context),
     ]
     marks = {True: "ok", False: "FAILED", None: "-"}
@@ -71,6 +72,19 @@ def _writable(context: Context) -> str:
     probe.write_text("ok")
     probe.unlink()
     return f"{directory} is writable"
+
+
+def _api_keys(context: Context) -> str:
+    """Who has a key and how changes are let in. Keys themselves are never shown."""
+    from serving.roles import changes_by, load_keys
+
+    keys = load_keys(context.settings)
+    without = {
+        "keys": "",
+        "loopback": "; changes are taken from this machine alone",
+        "off": "; no changes are taken: set PENSTOCK_API_KEYS",
+    }
+    return keys.masked() + without[changes_by(keys, context.settings.host)]
 
 
 def _pipeline_checks(context: Context) -> list[Check]:

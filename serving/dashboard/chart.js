@@ -53,6 +53,7 @@ export class Chart {
     this.marks = [];
     this.plot = null;
     this.shape = "";
+    this.onDraw = () => {};
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(box);
   }
 
@@ -99,7 +100,7 @@ export class Chart {
           label: line.name, stroke: css(line.color), width: line.width, dash: line.dash, points: { show: false }, spanGaps: false,
         })),
       ],
-      hooks: { drawAxes: [(plot) => this.drawMarks(plot)], setCursor: [(plot) => this.showTip(plot)] },
+      hooks: { drawAxes: [(plot) => this.drawMarks(plot)], draw: [(plot) => this.onDraw(plot)], setCursor: [(plot) => this.showTip(plot)] },
     };
   }
 

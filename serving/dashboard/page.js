@@ -1,13 +1,19 @@
 // Keeps the page's copy of the overview up to date, and says whether it is.
 
 import { Chart } from "./chart.js";
-import { buildLegend, showAlerts, showHistory, showIncidents, showMarks, showRuns, showTiles } from "./panels.js";
+import { openEvidence, refreshEvidence } from "./evidence.js";
+import { Lanes } from "./lanes.js";
+import { prepareDialogs, setAccess } from "./manage.js";
+import { buildLegend, showAlerts, showControls, showHistory, showIncidents, showMarks, showRuns, showTiles, showWaiting } from "./panels.js";
 
 const STALE_AFTER_MS = 5000;
 const MAX_POINTS = 4000;
-const LISTS = ["incidents", "runs", "promotions", "alerts"];
+const LISTS = ["incidents", "runs", "promotions", "alerts", "versions"];
 
 const chart = new Chart(document.getElementById("chart"), document.getElementById("tip"));
+const openVersion = (version) => openEvidence(state, version);
+const lanes = new Lanes(openVersion);
+chart.onDraw = (plot) => lanes.draw(plot);
 let state = null;
 let heardAt = performance.now();
 let changed = new Set();
@@ -15,10 +21,10 @@ let scheduled = false;
 
 function apply(data) {
   if (state === null || state.run !== data.run || data.since === 0) {
-    state = { points: [], incidents: new Map(), runs: new Map(), promotions: new Map(), alerts: new Map() };
+    state = { points: [], incidents: new Map(), runs: new Map(), promotions: new Map(), alerts: new Map(), versions: new Map() };
     changed = new Set(["points", ...LISTS]);
   }
-  const { points, incidents: _i, runs: _r, promotions: _p, alerts: _a, ...rest } = data;
+  const { points, incidents: _i, runs: _r, promotions: _p, alerts: _a, versions: _v, ...rest } = data;
   if (state.served?.generation !== rest.served.generation) changed.add("promotions");
   Object.assign(state, rest);
   state.points.push(...points);
@@ -52,6 +58,14 @@ function render() {
   if (now.has("runs")) showRuns(state);
   if (now.has("promotions")) showHistory(state);
   if (now.has("alerts")) showAlerts(state);
+  document.getElementById("lanes-box").hidden = state.points.length === 0;
+  if (now.has("versions")) {
+    lanes.show(state);
+    showWaiting(state, openVersion);
+  }
+  if (now.has("versions") || now.has("points")) refreshEvidence(state);
+  setAccess(state.management);
+  showControls(state);
   document.title = `${state.pipeline} · Penstock`;
 }
 
@@ -77,6 +91,7 @@ function open() {
 }
 
 buildLegend();
+prepareDialogs();
 open();
 setInterval(() => {
   const silent = performance.now() - heardAt;

@@ -1,19 +1,11 @@
-// Tiles and lists. Whatever comes from outside is inserted as text, never as markup.
+// Tiles and lists.
 
 import { LINES, MARKERS, glyphPath, marksOf } from "./chart.js";
+import { button, get, make, say } from "./elements.js";
+import { gateTable } from "./evidence.js";
+import { nameOf, versionsOf } from "./lanes.js";
+import { ACTIONS, actionButton, ask } from "./manage.js";
 import { count, kind, model, number, pValue, place, quality, rate } from "./format.js";
-
-const get = (id) => document.getElementById(id);
-const say = (id, text) => {
-  if (get(id).textContent !== text) get(id).textContent = text;
-};
-
-function make(tag, className, ...content) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  element.append(...content.filter((item) => item !== null && item !== ""));
-  return element;
-}
 
 function svg(tag, attributes) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -133,14 +125,17 @@ export function showIncidents(state) {
 const OUTCOMES = {
   promoted: ["good", "✓", "promoted"], settled: ["good", "✓", "promoted, settled"], rejected: ["warning", "✕", "rejected"],
   failed: ["critical", "◆", "failed"], not_started: ["plain", "–", "not started"],
-  rolled_back: ["warning", "↩", "rolled back"], refused: ["plain", "✕", "refused"],
+  rolled_back: ["warning", "↩", "rolled back"], refused: ["plain", "✕", "refused"], cancelled: ["plain", "–", "cancelled"],
 };
+
+/* Steps that go on: people see that something is awaited. */
+const AWAITED = { awaiting_approval: "waits for approval", canary: "canary", shadow: "in shadow" };
 
 export function showRuns(state) {
   const items = [...state.runs.values()].sort((a, b) => b.event_time_ms - a.event_time_ms || b.revision - a.revision);
   say("runs-count", items.length ? `${items.length} in all` : "");
   fill("runs", items, (run) => {
-    const [tone, glyph, outcome] = OUTCOMES[run.step] ?? ["plain", "●", run.step];
+    const [tone, glyph, outcome] = OUTCOMES[run.step] ?? ["plain", "●", AWAITED[run.step] ?? run.step.replaceAll("_", " ")];
     // Once settled, what people ask is still why it was promoted.
     const told = (run.step === "settled" && run.steps.findLast((step) => step.step === "promoted")) || run;
     return make(
@@ -162,27 +157,9 @@ export function showRuns(state) {
 }
 
 function stepOf(step, timed) {
-  const item = make("li", "", step.step.replace("_", " "));
+  const item = make("li", "", step.step.replaceAll("_", " "));
   item.title = `${place(step.event_time_ms, timed)}: ${step.reason}`;
   return item;
-}
-
-function gateTable(gates) {
-  const head = make("tr", "", ...["gate", "value", "limit", "verdict"].map((name) => make("th", "", name)));
-  const rows = gates.map((gate) => {
-    const [tone, verdict] = gate.passed === true ? ["passed", "✓ passed"] : gate.passed === false ? ["failed", "✕ failed"] : ["", "reported"];
-    const row = make(
-      "tr",
-      "",
-      make("td", "", gate.name.replaceAll("_", " ")),
-      make("td", "", number(gate.value)),
-      make("td", "", number(gate.threshold)),
-      make("td", tone, verdict),
-    );
-    row.title = gate.detail ?? "";
-    return row;
-  });
-  return make("table", "gates", make("thead", "", head), make("tbody", "", ...rows));
 }
 
 export function showHistory(state) {
@@ -217,4 +194,43 @@ export function showAlerts(state) {
       make("p", "note", alert.detail),
     ),
   );
+}
+
+/** Versions that wait for a person, above everything else. */
+export function showWaiting(state, open) {
+  const waiting = versionsOf(state).filter((view) => view.status === "awaiting_approval");
+  get("waiting").hidden = waiting.length === 0;
+  get("waiting").replaceChildren(
+    ...waiting.map((view) =>
+      make(
+        "div",
+        "wait warning",
+        make("span", "glyph", "?"),
+        make("p", "", make("b", "", `${nameOf(view)} waits for approval`), view.why_status ? `: ${view.why_status}` : ""),
+        make("span", "actions", button("", "Evidence", () => open(view.version)), actionButton("reject", "Reject", view.version), actionButton("approve", "Approve", view.version)),
+      ),
+    ),
+  );
+}
+
+/** The switch, and what can be asked for now. */
+export function showControls(state) {
+  const { enabled, switch: held, run } = state.retraining;
+  const on = enabled && !held.paused;
+  get("switch").setAttribute("aria-checked", String(on));
+  get("switch").disabled = !enabled;
+  say("switch-text", on ? "Automatic: on" : enabled ? "Automatic: paused" : "Automatic: off in the pipeline");
+  get("switch").onclick = () => ask(held.paused ? ACTIONS.start() : ACTIONS.stop());
+  const note = held.paused ? `Paused: ${held.reason || held.by}` : "";
+  say("switch-note", note);
+  get("switch-note").hidden = !note;
+  const shape = run ? `${run.run_id}/${run.step}` : "";
+  if (get("run-actions").dataset.shape !== shape) {
+    get("run-actions").dataset.shape = shape;
+    get("run-actions").replaceChildren(run ? actionButton("cancel", "Cancel the run", run.run_id) : actionButton("retrain", "Retrain now"));
+  }
+  const back = versionsOf(state).some((view) => view.status !== "champion" && view.spans.some((span) => span.part === "champion" || span.part === "predecessor"));
+  if (get("history-actions").childElementCount !== Number(back)) {
+    get("history-actions").replaceChildren(...(back ? [actionButton("rollback", "Roll back", "", state.pipeline)] : []));
+  }
 }

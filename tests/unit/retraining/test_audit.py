@@ -147,6 +147,15 @@ def test_a_call_of_the_api_is_recorded_with_who_and_what() -> None:
     assert decision.reason == "ada (admin) called POST /api/v1/x: 202"
 
 
+def test_calls_that_were_counted_and_those_without_a_key_are_told_as_such() -> None:
+    bench = Bench()
+    bench.give(
+        "commands", AccessCommand(id="a1", by="", role="", at_ms=5, method="GET", path="/x", status=401, count=9)
+    )
+    (decision,) = bench.decisions
+    assert decision.reason == "somebody without a valid key called GET /x: 401, 9 times"
+
+
 def test_an_outcome_that_nobody_waits_for_is_recorded() -> None:
     bench = Bench()
     late = OutcomeCommand(id="p-7-fit", run_id="p-7", step="fit", at_ms=5, candidates=[CandidateResult(name="forest")])

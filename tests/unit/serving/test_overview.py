@@ -19,7 +19,7 @@ from penstock.events import (
 )
 from penstock.log.port import Record
 from penstock.spec import Numeric, Pipeline
-from serving.overview import MAX_ALERTS, Overview
+from serving.overview import MAX_ALERTS, MAX_VERSIONS, Overview
 from serving.rates import HISTORY_S, Rate
 from serving.rolling import MAX_POINTS, Rolling
 from tests.unit.serving.stand import PIPELINE
@@ -295,3 +295,33 @@ def test_a_rates_history_never_exceeds_what_was_counted(counted: list[tuple[int,
     history = rate.history(400_000)
     assert len(history) == HISTORY_S
     assert 0 <= sum(history) <= rate.total == sum(count for _, count in counted)
+
+
+def test_the_page_gets_the_newest_versions_and_always_those_that_serve() -> None:
+    overview = Overview(PIPELINE)
+    told = [
+        msgspec.structs.replace(decision(step, generation=1, version=f"v{n}"), seq=n, run_id=f"run-{n}")
+        for n in range(150)
+        for step in (("trained", "promoted") if n == 0 else ("trained", "rejected"))
+    ]
+    overview.fold([record("decisions", each) for each in told])
+    state = overview.changes(0, 0)
+    shown = {view["version"]: view["status"] for view in state["versions"]}
+    assert len(shown) == MAX_VERSIONS + 2
+    assert (shown["v0"], shown["online"], shown["v149"]) == ("champion", "shadow", "rejected")
+    assert overview.changes(state["revision"], 0)["versions"] == []
+    overview.fold([record("decisions", msgspec.structs.replace(decision("shadow", version="v7"), seq=150))])
+    assert overview.changes(state["revision"], 0)["versions"] == []  # too old to be shown
+    overview.fold([record("decisions", msgspec.structs.replace(decision("shadow", version="v149"), seq=151))])
+    assert [view["version"] for view in overview.changes(state["revision"], 0)["versions"]] == ["v149"]
+
+
+def test_the_page_knows_the_switch_and_what_runs() -> None:
+    overview = Overview(PIPELINE)
+    assert overview.changes(0, 0)["retraining"]["run"] is None
+    paused = msgspec.structs.replace(decision("paused"), run_id="", by="ann")
+    overview.fold([record("decisions", decision("triggered", row=5)), record("decisions", paused)])
+    retraining = overview.changes(0, 0)["retraining"]
+    assert (retraining["enabled"], retraining["switch"]["paused"], retraining["switch"]["by"]) == (True, True, "ann")
+    assert retraining["run"] == {"run_id": "run-1", "step": "triggered", "started_ms": 5000}
+    assert [run["step"] for run in overview.changes(0, 0)["runs"]] == ["triggered"]

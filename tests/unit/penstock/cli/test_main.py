@@ -93,6 +93,22 @@ def test_doctor_tells_a_log_that_is_away_from_a_pipeline_that_does_not_load(caps
     assert "FAILED  log: kafka cannot be reached (localhost:1" in out
 
 
+def test_doctor_names_who_has_an_api_key_and_never_the_key(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PENSTOCK_HOST", "0.0.0.0")  # noqa: S104
+    code, out, _ = run(["doctor"], capsys)
+    assert "API keys: none; no changes are taken: set PENSTOCK_API_KEYS" in out
+    monkeypatch.setenv("PENSTOCK_API_KEYS", "ann:admin:0123456789abcdef")
+    code, out, _ = run(["doctor"], capsys)
+    assert code == 0
+    assert "API keys: ann (admin)" in out
+    monkeypatch.setenv("PENSTOCK_API_KEYS", "ann:owner:0123456789abcdef")
+    code, out, err = run(["doctor"], capsys)
+    assert code == 3
+    assert "FAILED  API keys: PENSTOCK_API_KEYS: the role of ann is not one of" in out
+    assert "0123456789abcdef" not in out + err
+
+
 def test_doctor_fails_with_3_where_the_data_directory_cannot_be_written(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").write_text("a file, not a folder")

@@ -1,0 +1,130 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from penstock.events import Drift, DriftCondition, Metrics
+from penstock.spec import RetrainingPolicy
+from penstock.topology import DAY_MS
+from serving.condition import Condition
+from serving.history import History
+from serving.verdict import TriggerView, Verdict, check_retrain
+from tests.unit.serving.stand import PIPELINE
+from tests.unit.serving.test_history import decided
+
+HOUR_MS = 3_600_000
+
+
+def metrics(stage: str, seen: int, **about: Any) -> Metrics:
+    return Metrics(
+        stage=stage,
+        partition=0,
+        seen=seen,
+        record_id="r",
+        event_time_ms=seen * 1000,
+        generation=0,
+        offset=seen,
+        **about,
+    )
+
+
+def drift(identity: str, level: Any, row: int) -> Drift:
+    return Drift(
+        id=identity,
+        status="opened",
+        kind="covariate",
+        level=level,
+        detector="ks",
+        statistic=0.3,
+        effect=0.3,
+        p_value=1e-6,
+        record_id="r",
+        event_time_ms=row * 1000,
+        generation=0,
+        seen=row,
+        drift_score=0.3,
+    )
+
+
+def asked(
+    *events: Drift | Metrics, history: History | None = None, now_ms: int = 0, labelled: int = 5000, **policy: Any
+) -> Verdict:
+    condition = Condition(PIPELINE)
+    for event in (*events, metrics("learner", labelled)):
+        condition.take(event, 0)
+    pipeline = replace(PIPELINE, retraining=RetrainingPolicy(**policy))
+    return check_retrain(pipeline, history or History(), condition, now_ms)
+
+
+def of(verdict: Verdict, name: str) -> TriggerView:
+    return next(trigger for trigger in verdict.triggers if trigger.name == name)
+
+
+def ended(step: str = "rejected", labelled: int = 4900) -> History:
+    history = History()
+    history.take(decided("triggered", 0, labelled=4000), 7)
+    history.take(decided(step, 1, labelled=labelled), 8)
+    return history
+
+
+def test_nothing_is_in_the_way_and_nothing_is_reached() -> None:
+    verdict = asked()
+    assert (verdict.would_start, verdict.person_would_start, verdict.blockers) == (False, True, [])
+    assert verdict.why == "nothing is in the way, and no trigger has been reached"
+
+
+def test_a_critical_incident_counts_until_it_was_decided_on() -> None:
+    verdict = asked(drift("d7", "critical", 10))
+    assert (verdict.would_start, verdict.why) == (True, "critical_drift: reached")
+    history = History()
+    history.take(decided("not_started", 0, run_id="", trigger="drift:d7"), 0)
+    assert not asked(drift("d7", "critical", 10), history=history).would_start
+    assert not of(asked(drift("d7", "critical", 10), critical=False), "critical_drift").enabled
+
+
+def test_warnings_count_within_their_window_and_since_the_last_run() -> None:
+    three = [drift(f"w{row}", "warning", row) for row in (10, 20, 30)]
+    assert of(asked(*three), "warnings").reached
+    assert of(asked(*three, warnings_window_ms=4_975_000), "warnings").value == 1
+    history = History()
+    history.take(decided("triggered", 15), 0)
+    assert of(asked(*three, history=history), "warnings").value == 2
+    assert not of(asked(*three, warnings=None), "warnings").reached
+
+
+@pytest.mark.parametrize(("since_ms", "reached"), [(5_000_000 - DAY_MS, True), (5_000_000 - HOUR_MS, False)])
+def test_a_drift_score_has_to_last(since_ms: int, reached: bool) -> None:
+    inputs = DriftCondition(drift_score=0.9, drifted_share=0.1, drift_score_since_ms=since_ms)
+    trigger = of(asked(metrics("incidents", 1, condition=inputs)), "drift_score")
+    assert (trigger.value, trigger.reached) == (0.9, reached)
+
+
+def test_a_share_of_the_features_and_new_rows_and_time() -> None:
+    inputs = DriftCondition(drift_score=0.1, drifted_share=0.5, drifted_share_since_ms=3)
+    assert of(asked(metrics("incidents", 1, condition=inputs)), "drifted_share").reached
+    history = ended()
+    assert of(asked(history=history, new_rows=1000), "new_rows").reached
+    assert not of(asked(history=history, new_rows=1001), "new_rows").reached
+    assert of(asked(history=history, at_latest_ms=93, now_ms=100), "at_latest_ms").reached
+    assert of(asked(history=history, at_latest_ms=94, now_ms=100), "at_latest_ms").value == 93
+
+
+@pytest.mark.parametrize(
+    ("name", "person_too"), [("run", True), ("policy", False), ("pause", False), ("cooldown", False), ("budget", True)]
+)
+def test_what_is_in_the_way_is_named(name: str, person_too: bool) -> None:
+    history, policy = History(), {}
+    if name == "run":
+        history.take(decided("triggered", 0), 0)
+    elif name == "policy":
+        policy = {"enabled": False}
+    elif name == "pause":
+        history.take(decided("paused", 0, run_id="", by="ann", trigger="command:c"), 0)
+    elif name == "cooldown":
+        history = ended()
+    else:
+        history, policy = ended(labelled=1000), {"daily_runs": 1}
+    verdict = asked(drift("d7", "critical", 10), history=history, **policy)
+    assert [blocker.name for blocker in verdict.blockers] == [name]
+    assert (verdict.would_start, verdict.person_would_start) == (False, not person_too)
+    assert verdict.why == f"critical_drift would start a run, but {verdict.blockers[0].detail}"
