@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from penstock.events import Alert, Decision, Drift, Metrics, OutcomeCommand, RetrainCommand, RollbackCommand
 from penstock.runtime.stage import Input, Output
 from penstock.spec import Pipeline
+from retraining.audit import answers
 from retraining.progress import Progress
 from retraining.rollback import on_rollback, on_worse
 from retraining.rollout import on_outcome, on_settled, on_shadowed, records_of
@@ -49,7 +50,7 @@ class Retrainer:
         """Decide on each input; a decision is applied when it is emitted."""
         outputs: list[Output] = []
         for item in inputs:
-            for decision in self._drafts(item.event):
+            for decision in answers(self.state, self._progress, item.event, self._drafts(item.event)):
                 outputs.extend(self._decide(decision))
             outputs.extend(self._advance())
         return outputs
@@ -102,4 +103,5 @@ def _alert(decision: Decision) -> Alert:
         detail=decision.reason,
         at_ms=decision.event_time_ms,
         source="retrainer",
+        incident=f"rollback-{decision.seq}" if decision.step == "rolled_back" else "",
     )

@@ -20,6 +20,8 @@ Phase: TypeAlias = Literal["collecting", "fitting", "judged", "registered", "sha
 
 #: Champions that a rollback can name.
 FORMER = 20
+#: Commands whose repetition is recognised: who repeats one does so because its writing was not confirmed.
+ANSWERED = 1000
 
 ORIGIN = ModelRecord(slot="champion", version="online", kind="online", generation=0)
 
@@ -60,7 +62,7 @@ class State:
 
     ``deferred`` is the newest trigger that came while a run was going on or cooling down; ``seen`` the triggers that
     were decided on; ``ended_at`` the labelled rows when the last run ended; ``former`` the newest champions that were
-    replaced, the newest last, each version once.
+    replaced, the newest last, each version once; ``answered`` the newest commands that have their decision.
     """
 
     next_seq: int = 0
@@ -77,6 +79,7 @@ class State:
     event_time_ms: int = 0
     record_id: str = ""
     seen: frozenset[str] = frozenset()
+    answered: tuple[str, ...] = ()
 
 
 def decision_hash(decision: Decision) -> str:
@@ -127,7 +130,10 @@ def fold(state: State, decision: Decision) -> State:
         rows=max(state.rows, decision.rows),
         event_time_ms=max(state.event_time_ms, decision.event_time_ms),
         record_id=decision.record_id,
+        answered=(*state.answered[1 - ANSWERED :], decision.command) if decision.command else state.answered,
     )
+    if decision.step == "recorded" and decision.model is None:
+        return state
     if decision.step == "triggered":
         return _triggered(state, decision)
     if decision.step == "not_started":

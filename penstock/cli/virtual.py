@@ -23,6 +23,8 @@ from retraining.effects import EffectRunner
 _KEY = b"in-memory backtest"
 #: A checkpoint only matters to a process that may die: a backtest starts over.
 _NEVER_S = 1e18
+#: In virtual time nobody is there to be told.
+PEOPLES = ("notifier",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def run_virtual(pipeline: Pipeline, ticks: Iterable[Tick], on_row: Callable[[int
     log = MemoryLog(clock, topic_configs(pipeline.partitions))
     system = System(pipeline, log, artifacts, MemoryCheckpoints(), lambda: EverySnapshot(artifacts), clock, Telemetry())
     options = LoopOptions(checkpoint_every_s=_NEVER_S)
-    loops = [make_loop(role, system, f"{role}-0", options) for role in STREAM_ROLES]
+    loops = [make_loop(role, system, f"{role}-0", options) for role in STREAM_ROLES if role not in PEOPLES]
     effects = EffectRunner(pipeline, log, artifacts, MemoryRegistry(), clock)
     for tick in ticks:
         clock.advance_to_ms(max(clock.now_ms() + 1, tick.time_ms))
