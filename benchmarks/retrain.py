@@ -81,7 +81,8 @@ def _turns(folder: Path, refit: Contestant, rows: int, turns: int, seconds: int)
     with _serving(folder) as address:
         rows_asked = [features for features, _ in drawn(1000)]
         _latencies(address, rows_asked, 1)
-        refit.tell("fit_on_and_on", data_dir=str(folder), rows=rows, seconds=turns * (seconds + 1.0))
+        # Its clock goes on while it is stopped, so it has to last for all turns.
+        refit.tell("fit_on_and_on", data_dir=str(folder), rows=rows, seconds=2 * turns * (seconds + 1.0))
         try:
             for number in range(turns):
                 for who in ("alone", "retraining") if number % 2 == 0 else ("retraining", "alone"):

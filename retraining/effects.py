@@ -30,13 +30,13 @@ from penstock.models.registry import Registry
 from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
 from retraining.backend import FitBackend, local
-from retraining.candidates import recorded_settings
+from retraining.candidates import chosen_settings, recorded_settings
 from retraining.dataset import read_dataset
 from retraining.fitting import Fit, fit_run
 from retraining.provenance import provenance
 from retraining.registration import completed
 from retraining.states import State, fold
-from retraining.warm_start import newest_base
+from retraining.warm_start import ONLINE_COPY, Base, BaseSource, base_record, newest_base, no_base
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
@@ -198,7 +198,7 @@ class EffectRunner:
                 self._artifacts,
                 self._backend,
                 monotonic_s=self._clock.monotonic_s,
-                bases=partial(newest_base, self._pipeline, self._log, self._artifacts),
+                bases=self._bases(settings),
                 settings=settings,
                 provenance=self._code(),
             )
@@ -211,6 +211,16 @@ class EffectRunner:
             # What estimators raise on data they cannot learn from. Anything else is a bug and must be loud.
             _log.exception("fit failed", run_id=work.decision.run_id)
             return Fit(error=f"the fit failed: {type(error).__name__}: {error}")
+
+    def _bases(self, settings: Mapping[str, str] | None) -> BaseSource:
+        """What a copy of the online model starts from: the snapshot that ``settings`` name, or without them any."""
+        if settings is None:
+            return partial(newest_base, self._pipeline, self._log, self._artifacts)
+        if ONLINE_COPY not in settings:
+            return no_base
+        record = base_record(chosen_settings(settings, ONLINE_COPY))
+        base = Base(record, self._artifacts.get(record.uri, record.digest, record.signature))
+        return lambda *_: base
 
     def _alert(self, decision: Decision, title: str, error: PenstockError) -> None:
         """Tell once per run that it has to wait."""

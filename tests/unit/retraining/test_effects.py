@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from online import snapshot
+from online.committee import Committee
 from penstock.clock import VirtualClock
 from penstock.errors import LogUnavailableError
 from penstock.events import DataRange, Decision, ModelRecord, OutcomeCommand, encode
@@ -75,17 +77,32 @@ def test_the_same_work_gives_the_same_outcome(new_world: Callable[..., Any]) -> 
     assert len(world.registry.versions()) == 1
 
 
+def publish(world: Any, data: bytes, offset: int) -> None:
+    """A snapshot of the online model, and its record."""
+    ref = world.artifacts.put(data)
+    record = ModelRecord(
+        slot="online-0", version="online", kind="online", generation=0, snapshot=offset + 1, offset=offset,
+        uri=ref.uri, digest=ref.digest, signature=ref.signature,
+    )  # fmt: skip
+    world.log.append([Message("models", b"online-0", encode(record))])
+
+
 def test_a_search_that_had_another_time_makes_again_what_was_registered(new_world: Callable[..., Any]) -> None:
     world = collecting(new_world())
     world.runner.step = lambda: False
     world.advance(4000)
     work = pending(world.decisions(), world.commands())
+    committee = Committee(world.pipeline)
+    for row in world.rows[:50]:
+        committee.learn_one(row.features, row.outcome)
+    publish(world, snapshot.dump(committee), offset=49)
     longer = replace(world.pipeline, retraining=replace(world.pipeline.retraining, trials=9))
     first, cut_off = (
         EffectRunner(pipeline, world.log, world.artifacts, world.registry, world.clock).run(work)
         for pipeline in (longer, world.pipeline)
     )
     assert cut_off.model == first.model
+    assert "online_copy" in [candidate.name for candidate in cut_off.candidates]
     assert msgspec.json.decode(first.lineage["candidates"])["gradient_boosting"]["trials"] > 1
     (version,) = world.registry.versions()
     assert version.artifact.digest == first.model.digest
