@@ -2,10 +2,10 @@
 
     .venv/bin/python -m benchmarks.retrain [--quick] --json
 
-1. An embedded log gets 20,000 labelled rows of 25 features (``--quick``: 4,000) and a snapshot of the online model.
+1. An embedded log gets 20,000 labelled rows of 25 features (``--quick``: 3,000) and a snapshot of the online model.
 2. A process of the retrainer's priority retrains on all of them with the default budget: ``seconds``, ``cpu_seconds``
    and ``peak_rss_mb``, from reading the examples to the stored artifact.
-3. ``penstock run serving`` serves the online model from the same log; ``POST /v1/predict`` is asked 100 times a second,
+3. ``penstock run serving`` serves the online model from the same log; ``POST /v1/predict`` is asked 50 times a second,
    a latency runs from the scheduled moment to the answer. Retrains go on all the time in that other process, which is
    stopped (SIGSTOP) in every second turn: ``serving_p99_ratio`` is the median of the turns' p99 with a retrain over
    that without; 6 turns each of 8 seconds (``--quick``: 3 of 4), the first second of each left out.
@@ -36,10 +36,10 @@ from benchmarks.loops.refit import drawn
 from benchmarks.output import finish, is_quick, rounded, say, table
 from penstock.events import Features
 
-ROWS, QUICK_ROWS = 20_000, 4_000
+ROWS, QUICK_ROWS = 20_000, 3_000
 TURNS, QUICK_TURNS = 6, 3
 SECONDS, QUICK_SECONDS = 8, 4
-PER_SECOND, CLIENTS = 100, 4
+PER_SECOND, CLIENTS = 50, 8
 LEFT_OUT_S = 1
 STARTING_S = 60.0
 
