@@ -271,11 +271,25 @@ class ScoreBlock(Event, frozen=True, kw_only=True):
     rank_bins: dict[str, dict[int, tuple[int, int]]] = {}
 
 
+class LossPair(Event, frozen=True, kw_only=True):
+    """Mergeable sums over the ``n`` labelled examples that two versions both scored: add them field by field.
+
+    The loss is log loss, of a regression the absolute error. ``difference_squared``: of (first − second) per example.
+    """
+
+    first: str
+    second: str
+    n: int
+    first_loss: float
+    second_loss: float
+    difference_squared: float
+
+
 class Metrics(Event, frozen=True, kw_only=True):
     """Topic ``metrics``: what a stage counted since its last record (``blocks``, ``counts``), and in all (``seen``).
 
     ``blocks`` is keyed by version; ``champion`` is the key of what was served. ``segments``: of what was served, by
-    attribute and its value.
+    attribute and its value. ``pairs``: of every two versions that scored the same examples, by name.
     """
 
     stage: str
@@ -288,6 +302,7 @@ class Metrics(Event, frozen=True, kw_only=True):
     blocks: dict[str, ScoreBlock] = {}
     counts: dict[str, int] = {}
     segments: dict[str, dict[str, ScoreBlock]] = {}
+    pairs: list[LossPair] = []
 
 
 class ModelRecord(Event, frozen=True, kw_only=True):
@@ -297,7 +312,8 @@ class ModelRecord(Event, frozen=True, kw_only=True):
     has none of its own: the newest ``online-<p>`` snapshots are served.
 
     ``slot``: ``champion``, ``challenger`` or ``canary`` (``version`` empty: the slot was cleared) or
-    ``online-<partition>``. ``share`` of the entities are answered by the canary.
+    ``online-<partition>``. ``share`` of the entities are answered by the canary: those whose hash with
+    ``run_id`` is low.
     ``predecessor`` is scored in shadow until a later record of the same generation names none.
     ``snapshot`` counts what an online model has learned, and starts again with a new epoch; ``offset``, that of the
     newest example in it, only grows.
@@ -365,11 +381,15 @@ class RollbackCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="r
 
 
 class OutcomeCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="outcome"):
-    """Topic ``commands``: the runner of effects finished the fit of a run. The first outcome of (run, step) wins."""
+    """Topic ``commands``: an effect of a run is done; the first outcome of (run, step) wins.
+
+    ``fit``: candidates were fitted and compared. ``check``: the artifact of a version that a person asked for was
+    read and verified; ``error`` says why it cannot serve.
+    """
 
     id: str
     run_id: str
-    step: Literal["fit"]
+    step: Literal["fit", "check"]
     at_ms: int
     error: str = ""
     candidates: list[CandidateResult] = []
@@ -442,14 +462,18 @@ class TickCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="tick"
 
 
 class HealthCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="health"):
-    """Topic ``commands``: ``version`` does not answer as it should: ``value`` of ``check`` is beyond ``limit``."""
+    """Topic ``commands``: ``version`` does not answer as it should: ``value`` of ``check`` is beyond ``limit``.
+
+    ``failures``: calls in a row; ``errors``: share of the newest calls; ``latency``: seconds of a call; ``load``: its
+    artifact was refused.
+    """
 
     id: str
     by: str
     at_ms: int
     version: str
     generation: int
-    check: Literal["failures", "errors", "latency"]
+    check: Literal["failures", "errors", "latency", "load"]
     value: float
     limit: float
     detail: str = ""

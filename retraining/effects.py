@@ -23,7 +23,7 @@ from penstock.spec import Pipeline
 from retraining.backend import FitBackend, local
 from retraining.dataset import read_dataset
 from retraining.fitting import Fit, fit_run
-from retraining.states import State, fold
+from retraining.states import SCORED, State, fold
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
@@ -46,7 +46,7 @@ def pending(decisions: Sequence[Decision], commands: Sequence[Command]) -> Work 
         state = fold(state, decision)
         if decision.step == "collected":
             collected = decision
-    finished = {command.run_id for command in commands if isinstance(command, OutcomeCommand)}
+    finished = {command.run_id for command in commands if isinstance(command, OutcomeCommand)}  # checks have other ids
     if collected is None or state.run is None or state.run.phase != "fitting" or state.run.id in finished:
         return None
     return Work(collected, state)
@@ -227,5 +227,6 @@ class EffectRunner:
             self._collected = decision
         if decision.step in ("promoted", "rolled_back") and decision.version != ONLINE:
             self._champions = [*(v for v in self._champions if v != decision.version), decision.version]
-        challenger = self._state.run.version if self._state.run and self._state.run.phase == "shadow" else None
+        run = self._state.run
+        challenger = run.version if run and run.phase in SCORED else None
         self._aliases = (self._state.champion.version, None if challenger in (ONLINE, None, "") else challenger)

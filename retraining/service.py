@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from penstock.events import Alert, Decision, Drift, Metrics, OutcomeCommand, RetrainCommand, RollbackCommand
+from penstock.events import Alert, Decision, Drift, Metrics, OutcomeCommand, RetrainCommand
 from penstock.runtime.stage import Input, Output
 from penstock.spec import Pipeline
 from retraining.progress import Progress
-from retraining.rollback import on_rollback, on_worse
-from retraining.rollout import on_outcome, on_settled, on_shadowed, records_of
+from retraining.promotion import on_checked
+from retraining.rollout import on_outcome
+from retraining.rollout_steps import ROLLOUT_STEPS, on_asked
+from retraining.slots import announced
 from retraining.states import State, chained, fold
 from retraining.triggers import on_command, on_drift, on_enough, on_outpaced, on_waiting
 
@@ -20,6 +22,8 @@ _SEVERITY = {
     "failed": "warning",
     "rolled_back": "warning",
     "refused": "warning",
+    "cancelled": "info",
+    "awaiting_approval": "warning",
 }
 
 
@@ -59,22 +63,23 @@ class Retrainer:
             self._progress.observe(event)
             return []
         if isinstance(event, OutcomeCommand):
-            return on_outcome(self.state, self._progress, event)
+            decide = on_outcome if event.step == "fit" else on_checked
+            return decide(self.state, self._progress, event)
         decision: Decision | None = None
         if isinstance(event, Drift):
             self._progress.see(event.event_time_ms, event.record_id)
             decision = on_drift(self._pipeline, self.state, self._progress, event)
         elif isinstance(event, RetrainCommand):
             decision = on_command(self._pipeline, self.state, self._progress, event)
-        elif isinstance(event, RollbackCommand):
-            decision = on_rollback(self.state, self._progress, event)
+        else:
+            decision = on_asked(self._pipeline, self.state, self._progress, event)
         return [decision] if decision else []
 
     def _advance(self) -> list[Output]:
         """Take every step that is due, until none is."""
         outputs: list[Output] = []
         while True:
-            for step in (on_waiting, on_enough, on_worse, on_shadowed, on_settled, on_outpaced):
+            for step in (on_waiting, on_enough, *ROLLOUT_STEPS, on_outpaced):
                 decision = step(self._pipeline, self.state, self._progress)
                 if decision is not None:
                     outputs.extend(self._decide(decision))
@@ -83,10 +88,10 @@ class Retrainer:
                 return outputs
 
     def _decide(self, draft: Decision) -> list[Output]:
-        decision = chained(self.state, draft)
-        self.state = fold(self.state, decision)
+        before, decision = self.state, chained(self.state, draft)
+        self.state = fold(before, decision)
         outputs = [Output("decisions", decision.run_id or decision.trigger, decision)]
-        outputs.extend(Output("models", record.slot, record) for record in records_of(decision))
+        outputs.extend(Output("models", record.slot, record) for record in announced(before, self.state))
         if decision.step in _SEVERITY:
             alert = _alert(decision)
             outputs.append(Output("alerts", alert.id, alert))
