@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from penstock.events import Metrics
+from penstock.events import LossPair, Metrics
 
 
 class Rivalry(NamedTuple):
     """Over the same ``rows``: sums of the losses of what is served and of another version, and of the squares of
-    (served − other) per row."""
+    (served − other) per row.
+
+    ``look_squared``: over the ``looks`` that these rows came in, the sum of (served − other over the look)² / its rows.
+    """
 
     rows: int = 0
     served: float = 0.0
     other: float = 0.0
     difference_squared: float = 0.0
+    looks: int = 0
+    look_squared: float = 0.0
 
     def turned(self) -> Rivalry:
         """The same, seen from the other version."""
-        return Rivalry(self.rows, self.other, self.served, self.difference_squared)
+        return self._replace(served=self.other, other=self.served)
 
     def means(self) -> str:
         """Both mean losses and the rows, for people."""
@@ -45,9 +50,10 @@ class Rivalries:
         self._held[metrics.partition] = {
             (pair.first, pair.second): _sum(
                 before.get((pair.first, pair.second), Rivalry()),
-                Rivalry(pair.n, pair.first_loss, pair.second_loss, pair.difference_squared),
+                _of(pair),
             )
             for pair in metrics.pairs
+            if pair.n > 0
         }
 
     def between(self, served: str, other: str, generation: int) -> Rivalry:
@@ -61,10 +67,17 @@ class Rivalries:
         return total if first == served else total.turned()
 
 
+def _of(pair: LossPair) -> Rivalry:
+    look_squared = (pair.first_loss - pair.second_loss) ** 2 / pair.n
+    return Rivalry(pair.n, pair.first_loss, pair.second_loss, pair.difference_squared, 1, look_squared)
+
+
 def _sum(one: Rivalry, two: Rivalry) -> Rivalry:
     return Rivalry(
         one.rows + two.rows,
         one.served + two.served,
         one.other + two.other,
         one.difference_squared + two.difference_squared,
+        one.looks + two.looks,
+        one.look_squared + two.look_squared,
     )
