@@ -48,7 +48,8 @@ class Prediction(Event, frozen=True, kw_only=True):
 
     ``score`` is set for binary and regression, ``scores`` (sums to 1) for multiclass. ``snapshot`` is the number
     of examples that the online model had learned (only where ``version`` is ``online``). ``shadow`` holds the
-    scores of the challenger, the newest online snapshot and the predecessor, by version.
+    scores of the other versions (champion, canary, challenger, the newest online snapshot, the predecessor). Who stands
+    in for a champion that cannot score is named by ``version``; the role stays ``champion``.
     """
 
     id: Identifier

@@ -230,9 +230,10 @@ class Rollout:
         _at_least("rollout", "experiment_rows", self.experiment_rows, 1)
         _at_least("rollout", "approval_ms", 1 if self.approval_ms is None else self.approval_ms, 1)
         _at_least("rollout", "failures", self.failures, 1)
-        for name in ("canary_share", "error_rate"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise SpecError(f"rollout: {name} is {getattr(self, name)}, it must be in [0, 1]")
+        if not 0.0 <= self.canary_share < 1.0:
+            raise SpecError(f"rollout: canary_share is {self.canary_share}, it must be at least 0 and below 1")
+        if not 0.0 <= self.error_rate <= 1.0:
+            raise SpecError(f"rollout: error_rate is {self.error_rate}, it must be in [0, 1]")
         if not self.latency_s > 0.0:
             raise SpecError(f"rollout: latency_s is {self.latency_s}, it must be positive")
 

@@ -1,6 +1,6 @@
 """Loan applications: is the loan granted? The demo's stream (Agrawal et al. 1993), made on the fly."""
 
-from penstock.spec import Categorical, Gates, Numeric, Pipeline, Rows
+from penstock.spec import Categorical, Gates, Numeric, Pipeline, RetrainingPolicy, Rollout, Rows
 
 PIPELINE = Pipeline(
     name="credit",
@@ -23,4 +23,7 @@ PIPELINE = Pipeline(
     protected=("age",),
     # A credit score that is right less often than this is not used, whatever it replaces.
     gates=Gates(min_accuracy=0.7),
+    # 500 rows from a candidate to its promotion, as without a canary: in the last 300 it answers a fifth of the people.
+    retraining=RetrainingPolicy(effect_rows=200),
+    rollout=Rollout(canary_share=0.2, canary_rows=300),
 )

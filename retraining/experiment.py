@@ -29,6 +29,8 @@ def on_experiment_command(state: State, progress: Progress, command: ExperimentC
             return refused(state, progress, command, f"{what}: no experiment with {command.version} is going on")
         version = going_on.record.version
         return answer(state, progress, command, "cancelled", what, run_id=going_on.id, version=version)
+    if command.share >= 1.0:  # what the champion serves is what the next drift is seen by
+        return refused(state, progress, command, f"{what}: a share of 1 leaves the champion none; promote it instead")
     if going_on is not None and going_on.record.version == command.version:
         record = msgspec.structs.replace(going_on.record, share=command.share)
         changed = answer(state, progress, command, "canary", what, run_id=going_on.id, version=command.version)

@@ -62,12 +62,14 @@ def rollback(
 def experiment(
     ctx: typer.Context,
     version: Version,
-    share: Annotated[float, typer.Option("--share", help="Of the entities, 0 to 1; 0 ends it.", metavar="SHARE")] = 0.5,
+    share: Annotated[
+        float, typer.Option("--share", help="Of the entities, below 1; 0 ends it.", metavar="SHARE")
+    ] = 0.5,
     reason: Reason = "",
 ) -> None:
     """Let VERSION answer a share of the entities until it or the champion proves better. Exit codes as `promote`."""
-    if not 0.0 <= share <= 1.0:
-        raise UsageError(f"models experiment: --share {share:g} is not between 0 and 1")
+    if not 0.0 <= share < 1.0:
+        raise UsageError(f"models experiment: --share {share:g} is not at least 0 and below 1")
     command = ExperimentCommand(id=_id("experiment"), by=whoami(), at_ms=0, version=version, share=share, reason=reason)
     _ask(ctx, command)
 

@@ -291,6 +291,7 @@ def test_an_experiment_that_cannot_be_is_refused() -> None:
     experiment(bench, "e3", "v1", 0.0)
     assert "online serves already" in only(experiment(bench, "e4", "online", 0.5)).reason
     assert "there is no version v7" in only(experiment(bench, "e5", "v7", 0.5)).reason
+    assert "a share of 1 leaves the champion none" in only(experiment(bench, "e6", "v1", 1.0)).reason
 
 
 def test_another_champion_ends_the_experiment() -> None:
