@@ -77,6 +77,8 @@ def on_checked(state: State, progress: Progress, outcome: OutcomeCommand) -> lis
     if waiting.generation != state.champion.generation:
         now = f"{state.champion.version} (generation {state.champion.generation})"
         return [decided("refused", f": meanwhile {now} has come to serve; ask again")]
+    if target.slot == "canary" and state.run is not None and state.run.canary is not None:
+        return [decided("refused", f": meanwhile {state.run.version} is the canary of run {state.run.id}")]
     if target.slot == "canary":
         return [msgspec.structs.replace(decided("canary"), model=target)]
     record = crowned(state, target)

@@ -314,6 +314,22 @@ def test_a_canary_waits_for_the_end_of_an_experiment() -> None:
     assert [(decision.step, decision.version) for decision in decisions] == [("cancelled", "v1"), ("canary", "v2")]
 
 
+def test_a_canary_that_begins_during_the_check_refuses_the_experiment() -> None:
+    bench = promoted_with(Rollout(canary_share=0.1, canary_rows=300))
+    bench.drift("d2", since=bench.now - 100)
+    bench.advance(bench.now + 1000)
+    bench.passed()
+    recorded = only(experiment(bench, "e1", "online", 0.5))
+    bench.advance(bench.now + 200)
+    assert bench.steps()[-1] == "canary"
+    refused = only(bench.give("commands", _check(recorded)))
+    assert (refused.step, refused.reason.partition(": ")[2].rpartition(" of run ")[0]) == (
+        "refused",
+        "meanwhile v2 is the canary",
+    )
+    assert bench.retrainer.state.experiment is None
+
+
 def sick(bench: Bench, version: str, generation: int, check: str = "failures") -> list[Decision]:
     command = HealthCommand(
         id=f"health-{version}-{generation}-{check}", by="scorer", at_ms=1, version=version, generation=generation,
