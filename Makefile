@@ -5,7 +5,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/lock.txt
 STAMP := $(VENV)/.installed
-PACKAGES := penstock producers consumers online retraining serving pipelines
 
 # The first interpreter that is new enough; PYTHON=... overrules it.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
@@ -44,7 +43,8 @@ demo: setup ## the whole system on this machine, with a dashboard
 
 .PHONY: test
 test: lint ## lint, type-check and run every test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PACKAGES:%=--cov=%) --cov-report=term --cov-fail-under=85
+	$(BIN)/python -m slipcover --json --out .coverage.json -m pytest -n $(WORKERS) --dist loadfile
+	@$(BIN)/python -m slipcover --merge .coverage.json --out .coverage.json --fail-under 85
 
 # On which log, how often and with which random numbers: `make chaos LOG=kafka KILLS=100 SEED=7`.
 LOG ?= embedded

@@ -14,7 +14,7 @@ PENSTOCK = (sys.executable, "-m", "penstock")
 
 
 def penstock(
-    *arguments: str, cwd: Path, timeout_s: float = 120.0, **environment: str
+    *arguments: str, cwd: Path, timeout_s: float = 300.0, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     return subprocess.run(

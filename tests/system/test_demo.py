@@ -46,7 +46,7 @@ def test_a_killed_demo_goes_on_as_if_nothing_had_happened(tmp_path, whole):
         else:
             (learner,) = [pid for pid, command in children(process.pid).items() if "learner" in command]
             os.kill(learner, signal.SIGKILL)
-            process.wait(timeout=120)
+            process.wait(timeout=300)
             assert process.returncode == 0, (tmp_path / "out.txt").read_text()
     finally:
         if process.poll() is None:

@@ -229,13 +229,13 @@ def test_a_stop_in_the_middle_of_a_fit_is_quick_and_the_next_start_does_it(fragi
     first = start("up", cwd=tmp_path, output=tmp_path / "up.txt", **settings)
     second = None
     try:
-        wait_for((tmp_path / ".penstock" / "serving.url").exists, "serving's address", 120, first)
+        wait_for((tmp_path / ".penstock" / "serving.url").exists, "serving's address", 300, first)
         assert penstock("replay", "--data", "cards.csv", cwd=tmp_path).returncode == 0
-        wait_for(lambda: log.count("examples") >= rows, "all examples", 120, first)
+        wait_for(lambda: log.count("examples") >= rows, "all examples", 300, first)
         for worker in fragile.workers:
             worker.send_signal(signal.SIGSTOP)
         assert penstock("retrain", cwd=tmp_path).returncode == 0
-        wait_for(lambda: clients_of(fragile) == 1, "the fit on the cluster", 120, first)
+        wait_for(lambda: clients_of(fragile) == 1, "the fit on the cluster", 300, first)
         asked_s = time.monotonic()
         first.send_signal(signal.SIGTERM)
         assert first.wait(timeout=60) == 0, (tmp_path / "up.txt").read_text()
@@ -244,7 +244,7 @@ def test_a_stop_in_the_middle_of_a_fit_is_quick_and_the_next_start_does_it(fragi
         for worker in fragile.workers:
             worker.send_signal(signal.SIGCONT)
         second = start("up", cwd=tmp_path, output=tmp_path / "up.txt", **settings)
-        wait_for(lambda: "trained" in [decision["step"] for decision in log.values("decisions")], "a fit", 120, second)
+        wait_for(lambda: "trained" in [decision["step"] for decision in log.values("decisions")], "a fit", 300, second)
     finally:
         for process in (first, second):
             if process is not None and process.poll() is None:

@@ -56,4 +56,4 @@ def test_a_pipeline_made_from_real_data_backtests_unedited_and_the_same_twice(tm
     assert reports[0] == reports[1]
     assert reports[0]["events"] == reports[0]["labelled"] == rows
     assert reports[0]["accuracy"] > reports[0]["majority_accuracy"]
-    assert reports[0]["retrainings"]
+    assert reports[0]["drift"]

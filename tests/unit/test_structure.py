@@ -75,7 +75,7 @@ def test_packages_are_those_of_the_tree() -> None:
     here = {path.parts[0] for path in tracked_files() if len(path.parts) > 1 and path.suffix == ".py"}
     assert here - {"tests", "benchmarks"} == set(PACKAGES)
     assert set(PROJECT["tool"]["mypy"]["files"]) == set(PACKAGES)
-    assert set(PROJECT["tool"]["coverage"]["run"]["source"]) == set(PACKAGES)
+    assert set(PROJECT["tool"]["slipcover"]["source"].split(",")) == set(PACKAGES)
     assert set(PROJECT["tool"]["importlinter"]["root_packages"]) == set(PACKAGES) - {"pipelines"}
 
 
