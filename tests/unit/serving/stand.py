@@ -83,10 +83,10 @@ class Stand:
         self.log.append([Message(topic, b"k", encode(event)) for event in events])
 
     def champion(self, version: str, generation: int, **about: Any) -> ModelRecord:
-        """Announce a batch model in the champion's slot."""
+        """Announce a batch model in the champion's slot (or another ``slot``)."""
         ref = self.artifacts.put(repr(score_of(version)).encode())
         record = ModelRecord(
-            slot="champion", version=version, kind="batch", generation=generation, **{**ref._asdict(), **about}
+            version=version, kind="batch", generation=generation, **{"slot": "champion", **ref._asdict(), **about}
         )
         self.append("models", record)
         return record
