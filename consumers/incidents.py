@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 from online.policy.advice import change_line, detail, title
 from online.policy.fold import IncidentPolicy
-from penstock.events import Alert, Drift, Evidence, PolicyChange
+from penstock.events import Alert, Drift, DriftCondition, Evidence, Metrics, PolicyChange
 from penstock.runtime.stage import Input, Output
 from penstock.spec import Pipeline
 
 
 class Incidents:
     """Reads ``evidence`` (one partition); writes ``drift`` keyed by incident, and alerts when one opens or worsens.
+
+    While the drift score or the share of drifted features is above its limit of the retraining policy, each look of a
+    monitor is also a metrics record that says since when; so are the ``quiet_looks`` after which it has ended.
 
     A change of thresholds on ``evidence`` holds from its offset on, and is told as well.
     """
@@ -33,6 +36,9 @@ class Incidents:
                 outputs.append(Output("drift", drift.id, drift))
                 if drift.status != "closed":
                     outputs.append(Output("alerts", drift.id, self._alert(drift)))
+            condition = self._policy.watch(record.event)
+            if condition is not None:
+                outputs.append(Output("metrics", "incidents", _metrics(record.event, record.offset, condition)))
         return outputs
 
     def _told(self, evidence: Evidence, change: PolicyChange) -> Alert:
@@ -56,9 +62,22 @@ class Incidents:
         )
 
     def state(self) -> bytes:
-        """The newest evidence of each partition, the open incidents and the changed thresholds."""
+        """The newest evidence of each partition, the open incidents, the changed thresholds and what lasts."""
         return self._policy.state()
 
     def restore(self, state: bytes) -> None:
         """Replace the state by what ``state()`` returned."""
         self._policy.restore(state)
+
+
+def _metrics(evidence: Evidence, offset: int, condition: DriftCondition) -> Metrics:
+    return Metrics(
+        stage="incidents",
+        partition=0,
+        seen=evidence.seen,
+        record_id=evidence.record_id,
+        event_time_ms=evidence.event_time_ms,
+        generation=evidence.generation,
+        offset=offset,
+        condition=condition,
+    )

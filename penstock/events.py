@@ -286,11 +286,24 @@ class LossPair(Event, frozen=True, kw_only=True):
     difference_squared: float
 
 
+class DriftCondition(Event, frozen=True, kw_only=True):
+    """How far a pipeline's inputs are from their reference at a moment: the drift score, and the share of the watched
+    features that moved. ``..._since_ms``: the event time since which it has been above the limit of the retraining
+    policy (None: it is not), in this generation and but for breaks of less than ``drift.quiet_looks`` looks.
+    """
+
+    drift_score: UnitInterval
+    drifted_share: UnitInterval
+    drift_score_since_ms: int | None = None
+    drifted_share_since_ms: int | None = None
+
+
 class Metrics(Event, frozen=True, kw_only=True):
     """Topic ``metrics``: what a stage counted since its last record (``blocks``, ``counts``), and in all (``seen``).
 
     ``blocks`` is keyed by version; ``champion`` is the key of what was served. ``segments``: of what was served, by
-    attribute and its value. ``pairs``: of every two versions that scored the same examples, by name.
+    attribute and its value. ``pairs``: of every two versions that scored the same examples, by name. ``condition``: of
+    stage ``incidents``, at each look of the monitors while something is above its limit, and once when that has ended.
     """
 
     stage: str
@@ -304,6 +317,7 @@ class Metrics(Event, frozen=True, kw_only=True):
     counts: dict[str, int] = {}
     segments: dict[str, dict[str, ScoreBlock]] = {}
     pairs: list[LossPair] = []
+    condition: DriftCondition | None = None
 
 
 class ModelRecord(Event, frozen=True, kw_only=True):

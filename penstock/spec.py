@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
+from penstock.cron import parse_cron
 from penstock.errors import SpecError
 
 Task: TypeAlias = Literal["binary", "multiclass", "regression"]
@@ -167,11 +168,22 @@ class RetrainingPolicy:
 
     ``rollback``: whether a promoted model that proves worse than its predecessor is replaced by it at once.
 
-    What starts a run, each None (or False) to switch it off: ``critical`` drift; so many ``warnings`` within
-    ``warnings_window_ms`` of event time; a ``performance_drop`` of accuracy or F1 of what serves since its promotion;
-    a drift score above ``drift_score`` for ``drift_score_ms``; more than ``drifted_share`` of the features drifted;
-    ``schedule`` (a cron line, UTC), and ``at_latest_ms`` after the last run; ``new_rows`` labelled since the last run.
-    At most ``daily_runs`` start within 24 hours. A search for settings tries ``trials`` of them within ``tuning_s``.
+    What starts a run, each None (or False) to switch it off:
+
+    - ``critical`` drift;
+    - ``warnings`` incidents within ``warnings_window_ms`` of event time, since the last run;
+    - a ``performance_drop``: accuracy or F1 of what serves (regression: the mean absolute error, relative) is worse by
+      more than this than since its promotion, beyond what chance does (`retraining.performance`);
+    - a drift score above ``drift_score`` for ``drift_score_ms`` of event time;
+    - more than ``drifted_share`` of the watched features drifted;
+    - ``schedule``, a cron line (`penstock.cron`, UTC), and ``at_latest_ms`` of wall time after the last run;
+    - ``new_rows`` labelled since the last run started.
+
+    ``enabled`` False switches all of them off. At most ``daily_runs`` start within 24 hours of event time, whoever
+    asks. A search for settings tries ``trials`` of them within ``tuning_s``.
+
+    Raises:
+        SpecError: a value cannot be; the text names the field.
     """
 
     enabled: bool = True
@@ -199,6 +211,20 @@ class RetrainingPolicy:
     def __post_init__(self) -> None:
         for name, least in (("collect_rows", 1), ("effect_rows", 0), ("cooldown_rows", 0), ("trial_rows", 1)):
             _at_least("retraining policy", name, getattr(self, name), least)
+        for name in ("warnings", "new_rows", "at_latest_ms"):
+            if (count := getattr(self, name)) is not None:
+                _at_least("retraining policy", name, count, 1)
+        for name, least in (("warnings_window_ms", 1), ("drift_score_ms", 0), ("daily_runs", 1)):
+            _at_least("retraining policy", name, getattr(self, name), least)
+        for name in ("performance_drop", "drift_score", "drifted_share"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise SpecError(f"retraining policy: {name} is {value}, it must be in [0, 1] or None")
+        if self.schedule is not None:
+            try:
+                parse_cron(self.schedule)
+            except ValueError as error:
+                raise SpecError(f"retraining policy: schedule {error}") from error
         if not 0.0 < self.comparison_share < 1.0:
             raise SpecError(
                 f"retraining policy: comparison_share is {self.comparison_share}, it must be between 0 and 1"

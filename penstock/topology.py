@@ -76,7 +76,7 @@ STAGES: dict[str, StageEntry] = {
             "committee, detectors, metrics",
         ),
         StageEntry("monitor", "consumers.monitor", ("predictions",), ("evidence", "metrics"), "windows per feature"),
-        StageEntry("incidents", "consumers.incidents", ("evidence",), ("drift", "alerts"), "open incidents"),
+        StageEntry("incidents", "consumers.incidents", ("evidence",), ("drift", "alerts", "metrics"), "open incidents"),
         StageEntry(
             "retrainer",
             "retraining.service",

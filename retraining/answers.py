@@ -8,7 +8,6 @@ import msgspec
 
 from penstock.events import (
     ApprovalCommand,
-    CancelCommand,
     Decision,
     ExperimentCommand,
     HealthCommand,
@@ -23,7 +22,7 @@ from retraining.triggers import draft
 #: A person's commands about a version whose artifact is checked before it is decided.
 Requested: TypeAlias = PromoteCommand | ExperimentCommand | RollbackCommand
 #: Commands about which version serves.
-Asked: TypeAlias = Requested | ApprovalCommand | CancelCommand | HealthCommand
+Asked: TypeAlias = Requested | ApprovalCommand | HealthCommand
 #: So many versions are named to a person who named one that is not known.
 NAMED = 10
 
@@ -33,7 +32,7 @@ def trigger_of(command: Asked) -> str:
     return f"command:{command.id}"
 
 
-def asked(command: Requested | ApprovalCommand | CancelCommand) -> str:
+def asked(command: Requested | ApprovalCommand) -> str:
     """Who asked, and why, for people."""
     return f"asked for by {command.by}" + (f": {command.reason}" if command.reason else "")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from penstock.events import ApprovalCommand, CancelCommand, Decision, Step
+from penstock.events import ApprovalCommand, Decision, Step
 from penstock.spec import Pipeline
 from retraining.answers import answer, asked, refused, trigger_of, unknown
 from retraining.progress import Progress
@@ -49,13 +49,3 @@ def on_unheard(pipeline: Pipeline, state: State, progress: Progress) -> Decision
     reason = f"nobody approved it within {limit_ms / 3_600_000:g} h"
     rejected = draft(state, progress, "rejected", run_id=run.id, trigger=run.trigger, reason=reason)
     return msgspec.structs.replace(rejected, version=run.version)
-
-
-def on_cancel(state: State, progress: Progress, command: CancelCommand) -> Decision | None:
-    """``cancelled``: the run that is going on ends here, or ``refused``; None where it was decided on before."""
-    if trigger_of(command) in state.seen:
-        return None
-    what, run = asked(command), state.run
-    if run is None or command.run_id not in ("", run.id):
-        return refused(state, progress, command, f"{what}: {command.run_id or 'no run'} is not going on")
-    return answer(state, progress, command, "cancelled", what, run_id=run.id, version=run.version)

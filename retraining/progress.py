@@ -1,4 +1,4 @@
-"""How far the stream is: labelled rows and their offsets by event time, folded from metrics records."""
+"""How far the stream is, and what drifts: folded from the newest metrics and drift records."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections import deque
 from itertools import dropwhile
 from typing import NamedTuple
 
-from penstock.events import DataRange, Metrics
+from penstock.events import DataRange, Drift, DriftCondition, Metrics
 from penstock.models.slot import ONLINE
+from penstock.spec import Pipeline
+from retraining.performance import ServedPerformance
 from retraining.rivalry import Rivalries
 
 #: The block of what was served, whatever its version.
@@ -17,6 +19,8 @@ SERVED = "champion"
 POINTS = 4000
 #: Looks over which served and online model are compared (default 100 labelled rows each).
 COMPARED = 20
+#: Warnings that are remembered; a policy counts as many at most as a window holds.
+WARNINGS = 1000
 
 
 class Point(NamedTuple):
@@ -36,30 +40,66 @@ class Compared(NamedTuple):
     online: float
 
 
-class Progress:
-    """A cache of the newest metrics; nothing in it is needed to understand a decision that was made."""
+class Warned(NamedTuple):
+    """An incident: when it opened, about which generation, and since when what it tells goes on."""
 
-    def __init__(self) -> None:
+    event_time_ms: int
+    generation: int
+    since_event_time_ms: int
+
+
+class Progress:
+    """A cache of the newest metrics and drift; nothing in it is needed to understand a decision that was made.
+
+    ``warnings`` are the incidents that are no trigger by themselves, by id, the oldest first.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
         self._points: dict[int, deque[Point]] = {}
         self._predicted: dict[int, int] = {}
         self.compared: deque[Compared] = deque(maxlen=COMPARED)
         self.rivalries = Rivalries()
-        self.event_time_ms: int | None = None
-        self.record_id = ""
+        self.performance = ServedPerformance(pipeline)
+        self._critical = pipeline.retraining.critical
+        self.warnings: dict[str, Warned] = {}
+        self._severe: set[str] = set()
+        self.condition: DriftCondition | None = None
+        self._conditioned = -1
+        self._newest: dict[str, tuple[int, int, str]] = {}
+        self._seen = 0
 
     def observe(self, metrics: Metrics) -> None:
-        """Take a record of the learner or the monitor into account; others and repeats change nothing."""
+        """Take a record of the learner, the monitor or incidents into account; others and repeats change nothing."""
         if metrics.stage == "learner":
             points = self._points.setdefault(metrics.partition, deque(maxlen=POINTS))
-            if not points or metrics.seen > points[-1].labelled:
-                points.append(Point(metrics.seen, metrics.offset, metrics.event_time_ms))
-                self._compare(metrics)
-                self.rivalries.observe(metrics)
+            if points and metrics.seen <= points[-1].labelled:
+                return
+            points.append(Point(metrics.seen, metrics.offset, metrics.event_time_ms))
+            self._compare(metrics)
+            self.rivalries.observe(metrics)
         elif metrics.stage == "monitor":
-            self._predicted[metrics.partition] = max(metrics.seen, self._predicted.get(metrics.partition, 0))
+            if metrics.seen <= self._predicted.get(metrics.partition, 0):
+                return
+            self._predicted[metrics.partition] = metrics.seen
+            self._newest.pop("drift", None)  # it may be the last for months, and wrong about the time
+        elif metrics.stage == "incidents" and metrics.offset > self._conditioned:
+            self._conditioned, self.condition = metrics.offset, metrics.condition
+            return
         else:
             return
-        self.see(metrics.event_time_ms, metrics.record_id)
+        self._see(f"{metrics.stage}-{metrics.partition}", metrics.event_time_ms, metrics.record_id)
+
+    def observe_drift(self, drift: Drift) -> None:
+        """Take an incident into account; repeats change nothing."""
+        if drift.level == "critical" and self._critical:
+            self.warnings.pop(drift.id, None)
+            self._severe.add(drift.id)
+        elif drift.status == "opened" and drift.id not in self._severe:
+            since = drift.event_time_ms if drift.since_event_time_ms is None else drift.since_event_time_ms
+            self.warnings.setdefault(drift.id, Warned(drift.event_time_ms, drift.generation, since))
+            if len(self.warnings) > WARNINGS:
+                del self.warnings[next(iter(self.warnings))]
+        self._see("drift", drift.event_time_ms, drift.record_id)
 
     def _compare(self, metrics: Metrics) -> None:
         """Keep the look if all its rows were scored by both (not so around a swap)."""
@@ -67,11 +107,25 @@ class Progress:
         if served is not None and online is not None and served.n == online.n > 0:
             losses = [(block.log_loss + block.absolute_error) / block.n for block in (served, online)]
             self.compared.append(Compared(self.labelled, metrics.generation, *losses))
+        if served is not None:
+            self.performance.add(served, metrics.generation, self.labelled)
 
-    def see(self, event_time_ms: int, record_id: str) -> None:
-        """Remember the newest record by event time."""
-        if self.event_time_ms is None or event_time_ms >= self.event_time_ms:
-            self.event_time_ms, self.record_id = event_time_ms, record_id
+    def _see(self, source: str, event_time_ms: int, record_id: str) -> None:
+        self._seen += 1
+        self._newest[source] = (event_time_ms, self._seen, record_id)
+
+    @property
+    def event_time_ms(self) -> int | None:
+        """The latest event time among the newest record of each source; None before any.
+
+        A record with a time far in the future is forgotten with the next of its source.
+        """
+        return max(self._newest.values())[0] if self._newest else None
+
+    @property
+    def record_id(self) -> str:
+        """The id of the record that `event_time_ms` is of; empty before any."""
+        return max(self._newest.values())[2] if self._newest else ""
 
     @property
     def labelled(self) -> int:

@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 from penstock.events import (
     ApprovalCommand,
-    CancelCommand,
     Decision,
     ExperimentCommand,
     HealthCommand,
@@ -15,7 +14,7 @@ from penstock.events import (
     RollbackCommand,
 )
 from penstock.spec import Pipeline
-from retraining.approval import on_approval, on_cancel, on_unheard
+from retraining.approval import on_approval, on_unheard
 from retraining.experiment import on_experiment, on_experiment_command
 from retraining.health import on_health
 from retraining.progress import Progress
@@ -49,8 +48,6 @@ def on_asked(pipeline: Pipeline, state: State, progress: Progress, event: object
             return on_experiment_command(state, progress, event)
         case ApprovalCommand():
             return on_approval(state, progress, event)
-        case CancelCommand():
-            return on_cancel(state, progress, event)
         case HealthCommand():
             return on_health(pipeline, state, progress, event)
     return None

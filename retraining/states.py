@@ -15,6 +15,7 @@ import msgspec
 
 from penstock.errors import BrokenChainError
 from penstock.events import DataRange, Decision, ModelRecord, encode
+from penstock.spec import DAY_MS
 
 Phase: TypeAlias = Literal[
     "collecting", "fitting", "judged", "registered", "shadow", "canary", "awaiting_approval", "approved"
@@ -28,6 +29,8 @@ ASKED_BACK = "rollback:"
 REGISTERED = 1000
 #: Of a run in one of these phases, the version is scored beside the champion.
 SCORED: tuple[Phase, ...] = ("shadow", "canary", "awaiting_approval", "approved")
+#: How a trigger begins that several warnings make together.
+WARNINGS = "warnings:"
 
 ORIGIN = ModelRecord(slot="champion", version="online", kind="online", generation=0)
 
@@ -86,10 +89,12 @@ class State:
     """Everything that later decisions depend on.
 
     ``deferred`` is the newest trigger that came while a run was going on or cooling down; ``seen`` the triggers that
-    were decided on; ``ended_at`` the labelled rows when the last run ended; ``former`` the newest champions that were
-    replaced, the newest last, each version once; ``registered`` the newest versions that passed their gates; ``failed``
-    those that were rolled back by themselves and not promoted since; ``checking`` what a person asked for, while the
-    version's artifact is being checked.
+    were decided on, ``told`` those that did not start a run with the reason (one that did: with none); ``started`` the
+    event times of the runs of a day, ``started_at`` the labelled rows when the last one started, ``ended_at`` when it
+    ended; ``warned_ms`` the event time up to which warnings were counted; ``paused`` who switched retraining off;
+    ``former`` the newest champions that were replaced, the newest last, each version once; ``registered`` the newest
+    versions that passed their gates; ``failed`` those that were rolled back by themselves and not promoted since;
+    ``checking`` what a person asked for, while the version's artifact is being checked.
     """
 
     next_seq: int = 0
@@ -110,6 +115,11 @@ class State:
     event_time_ms: int = 0
     record_id: str = ""
     seen: frozenset[str] = frozenset()
+    told: frozenset[tuple[str, str]] = frozenset()
+    started: tuple[int, ...] = ()
+    started_at: int = 0
+    warned_ms: int | None = None
+    paused: Decision | None = None
 
 
 def decision_hash(decision: Decision) -> str:
@@ -166,13 +176,23 @@ def fold(state: State, decision: Decision) -> State:
     if decision.step == "not_started":
         # Data is named by triggers that shall still start a run once the present one is over.
         deferred = decision if decision.data is not None else state.deferred
-        return replace(state, deferred=deferred, seen=state.seen | {decision.trigger})
+        warned_ms = decision.event_time_ms if decision.trigger.startswith(WARNINGS) else state.warned_ms
+        return replace(
+            state,
+            deferred=deferred,
+            seen=state.seen | {decision.trigger},
+            told=state.told | {(decision.trigger, decision.reason)},
+            warned_ms=warned_ms,
+        )
     if decision.step == "settled":
         if state.promotion is None or decision.model is None:
             raise BrokenChainError(f"decision {decision.seq}: settled, but no promotion waits for it")
         return replace(state, promotion=None, champion=decision.model)
     if decision.step in ("refused", "recorded"):
         return _noted(state, decision)
+    if decision.step in ("paused", "resumed"):
+        paused = decision if decision.step == "paused" else None
+        return replace(state, paused=paused, seen=state.seen | {decision.trigger})
     if decision.step == "rolled_back":
         state = replace(state, ended_at=decision.labelled, seen=state.seen | {decision.trigger})
         return _enthroned(state, decision)
@@ -234,8 +254,22 @@ def _triggered(state: State, decision: Decision) -> State:
         base=decision.labelled - decision.data.rows,
         restarts=going_on.restarts + 1 if going_on else 0,
     )
-    # A run that starts now has newer data than any trigger that waited.
-    return replace(state, run=run, runs=run.number, deferred=None, seen=state.seen | {decision.trigger})
+    now_ms = decision.event_time_ms
+    seen, told = state.seen | {decision.trigger}, state.told | {(decision.trigger, "")}
+    if going_on is not None:
+        return replace(state, run=run, deferred=None, seen=seen, told=told, warned_ms=now_ms)
+    return replace(
+        state,
+        run=run,
+        runs=run.number,
+        # A run that starts now has newer data than any trigger that waited.
+        deferred=None,
+        seen=seen,
+        told=told,
+        started=(*(start_ms for start_ms in state.started if abs(now_ms - start_ms) < DAY_MS), now_ms),
+        started_at=decision.labelled,
+        warned_ms=now_ms,
+    )
 
 
 _AFTER: dict[str, tuple[Phase, ...]] = {

@@ -33,7 +33,7 @@ _logger = structlog.get_logger("serving")
 
 
 #: Decisions that are no step of the run that they name.
-_APART = ("not_started", "rolled_back", "refused")
+_APART = ("not_started", "rolled_back", "refused", "paused", "resumed")
 
 
 class _Items:

@@ -8,12 +8,13 @@ import msgspec
 
 from online.policy.advice import ADVICE, STARTED_AFRESH, reference_of
 from online.policy.belonging import FOLLOWERS, Span, is_news, is_young, may_join, renewed_signals, takes
+from online.policy.condition import Figures, Watch
 from online.policy.course import Course
 from online.policy.health import drift_score, health, is_served
 from online.policy.incident import Incident, Status, head_of
 from online.policy.merging import Held, NewestEvidence, Signal, SignalKey, is_look
 from online.policy.thresholds import Thresholds, changed, effective
-from penstock.events import Drift, DriftKind, DriftThresholds, Evidence, Level
+from penstock.events import Drift, DriftCondition, DriftKind, DriftThresholds, Evidence, Level
 from penstock.spec import Pipeline
 
 
@@ -22,6 +23,7 @@ class _State(msgspec.Struct, array_like=True):
     generations: dict[str, int]
     open: list[Incident]
     changes: DriftThresholds
+    watch: Watch = Watch()
 
 
 class IncidentPolicy:
@@ -62,6 +64,7 @@ class IncidentPolicy:
         self._name = pipeline.name
         self._newest = NewestEvidence()
         self._open: list[Incident] = []
+        self._watch = Watch()
         self._change(DriftThresholds())
 
     def update(self, evidence: Evidence, offset: int) -> list[Drift]:
@@ -82,6 +85,17 @@ class IncidentPolicy:
         for held in [held for held in self._open if held.stage == stage]:
             events += self._follow(held, evidence, signals, renewed)
         return events
+
+    def watch(self, evidence: Evidence) -> DriftCondition | None:
+        """The drift condition at a look of a monitor that was taken; None while all is below the limits, as before."""
+        generation = self._newest.generation("monitor")
+        if evidence.stage != "monitor" or evidence.generation < generation or not is_look(evidence):
+            return None
+        signals = self._newest.signals("monitor", self._patience("monitor")).values()
+        figures = Figures(drift_score(signals), self._thresholds.drifted_share(signals))
+        before, policy, patience = self._watch, self._pipeline.retraining, self._patience("monitor")
+        self._watch = before.after(policy, figures, generation, evidence.event_time_ms, patience)
+        return self._watch.condition(figures) if before.lasts or self._watch.lasts else None
 
     def _change(self, changes: DriftThresholds) -> None:
         self._changes = changes
@@ -229,13 +243,14 @@ class IncidentPolicy:
         return score, health(score, max(drops, default=0.0))
 
     def state(self) -> bytes:
-        """The newest evidence, generations, open incidents and changed thresholds, as MessagePack."""
+        """The newest evidence, generations, open incidents, changed thresholds and what lasts, as MessagePack."""
         newest, generations = self._newest.state()
-        return msgspec.msgpack.encode(_State(newest, generations, self._open, self._changes))
+        return msgspec.msgpack.encode(_State(newest, generations, self._open, self._changes, self._watch))
 
     def restore(self, state: bytes) -> None:
         """Replace the state by what `state` returned."""
         held = msgspec.msgpack.decode(state, type=_State)
         self._newest = NewestEvidence(held.newest, held.generations)
         self._open = held.open
+        self._watch = held.watch
         self._change(held.changes)

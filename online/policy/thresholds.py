@@ -85,22 +85,27 @@ class Thresholds:
         )
         return far and signal.effect > 0.0 and signal.least_p_value <= level and signal.least_p_value < 1.0
 
-    def level(self, performance_drop: float | None, greatest: float, moved: Iterable[Signal]) -> Level:
-        """Critical or warning, by the drop of the served performance, the greatest distance, and the features moved.
-
-        A feature counts as moved where its effect reaches ``effect_floor``, or its PSI ``psi_critical``.
-        """
+    def moved(self, signals: Iterable[Signal]) -> set[str]:
+        """The features that moved: their effect reaches ``effect_floor``, or their PSI ``psi_critical``."""
         policy = self._policy
-        features = {
+        return {
             signal.finding.feature
-            for signal in moved
+            for signal in signals
             if signal.finding.feature is not None
             and signal.kind in {"covariate", "schema"}
             and (signal.effect >= policy.effect_floor or signal.psi >= policy.psi_critical)
         }
+
+    def drifted_share(self, signals: Iterable[Signal]) -> float:
+        """Share of the watched features that moved and would hold an incident open."""
+        return min(1.0, len(self.moved(filter(self.holds, signals))) / self._monitored)
+
+    def level(self, performance_drop: float | None, greatest: float, moved: Iterable[Signal]) -> Level:
+        """Critical or warning, by the drop of the served performance, the greatest distance, and the features moved."""
+        policy = self._policy
         critical = (
             (performance_drop or 0.0) > policy.critical_performance_drop
-            or len(features) > policy.critical_feature_share * self._monitored
+            or len(self.moved(moved)) > policy.critical_feature_share * self._monitored
             or greatest > policy.critical_drift_score
         )
         return "critical" if critical else "warning"

@@ -27,6 +27,7 @@ from penstock.cli import (
     replay,
     restore,
     retrain,
+    retraining,
     run,
     topics,
     up,
@@ -91,6 +92,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(models.app, name="models")
 app.add_typer(topics.app, name="topics")
 app.command("retrain")(retrain.retrain)
+app.add_typer(retraining.app, name="retraining")
 app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)
 app.command("restore")(restore.restore)

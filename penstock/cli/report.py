@@ -187,7 +187,7 @@ def _retrainings(history: History) -> list[dict[str, Any]]:
     runs: dict[str, dict[str, Any]] = {}
     for timestamp_ms, decision in history.decisions:
         position = history.rows.position(timestamp_ms)
-        if decision.step == "settled":
+        if decision.step in ("settled", "paused", "resumed"):
             continue
         apart = decision.step in ("not_started", "rolled_back", "refused")
         entry = runs.setdefault(

@@ -176,9 +176,10 @@ def _guarded(
 def _run_effects(
     context: Context, system: System, decides: Callable[[], bool], stop: threading.Event, patience: Patience
 ) -> None:
-    """Do what the retrainer decides, while ``decides`` says that it decides here. Others stand by, without MLflow.
+    """Do what the retrainer decides and what its schedule says, while ``decides`` says that it decides here.
 
-    Where a retrainer moves in the middle of a fit, both processes do it, and the first outcome counts.
+    Others stand by, without MLflow. A tick that is due during a fit waits for its end. Where a retrainer moves in the
+    middle of a fit, both processes do it, and the first outcome counts.
     """
     from retraining.backend import fit_backend
 
@@ -187,7 +188,9 @@ def _run_effects(
         if stop.wait(EFFECTS_EVERY_S):
             return
     from retraining.effects import EffectRunner
+    from retraining.schedule import Scheduler
 
+    scheduler = Scheduler(system.pipeline, system.log, system.clock)
     registry = registry_of(context, system.pipeline)
     effects = patience.call(
         "effects",
@@ -198,7 +201,7 @@ def _run_effects(
     except RegistryError as error:
         logger.warning("registry not reachable yet", why=str(error))
     while not stop.is_set():
-        if not decides() or not effects.step():
+        if not decides() or not (scheduler.step() or effects.step()):
             stop.wait(EFFECTS_EVERY_S)
 
 

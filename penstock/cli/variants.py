@@ -64,7 +64,9 @@ def parse_variant(text: str, pipeline: Pipeline) -> Variant:
 
 
 def _value(text: str, key: str, value: str, wanted: Any) -> Any:
-    given = value.split("+") if get_origin(wanted) is tuple else "null" if value.lower() == "none" else value
+    if value.lower() == "none" and type(None) in get_args(wanted):
+        return None
+    given = value.split("+") if get_origin(wanted) is tuple else value
     try:
         found = msgspec.convert(given, wanted, strict=False)
     except msgspec.ValidationError as error:

@@ -5,16 +5,28 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from consumers.incidents import Incidents
 from consumers.monitor import Monitor
-from penstock.events import Alert, Drift, DriftThresholds, Evidence, Label, PolicyChange, Prediction
+from penstock.events import (
+    Alert,
+    Drift,
+    DriftCondition,
+    DriftThresholds,
+    Evidence,
+    Label,
+    Metrics,
+    PolicyChange,
+    Prediction,
+)
 from penstock.runtime.stage import Input, Output
-from penstock.spec import Categorical, Numeric, Pipeline
+from penstock.spec import Categorical, DriftPolicy, Numeric, Pipeline, RetrainingPolicy
 from penstock.testing.stage_conformance import check_stage
 
 PIPELINE = Pipeline(
@@ -27,7 +39,13 @@ PIPELINE = Pipeline(
 
 
 def evidence(
-    n: int, partitions: int, shift: float = 0.0, at: int = 0, seed: int = 1, then: tuple[str, int] | None = None
+    n: int,
+    partitions: int,
+    shift: float = 0.0,
+    at: int = 0,
+    seed: int = 1,
+    then: tuple[str, int] | None = None,
+    pipeline: Pipeline = PIPELINE,
 ) -> list[Input]:
     """What monitors write of a stream with a shift of x0 at row ``at``, and ``then`` of a feature at another row."""
     rng = np.random.default_rng(seed)
@@ -36,7 +54,7 @@ def evidence(
     if then is not None:
         values[then[1] :, int(then[0][1:])] += shift
     homes = rng.integers(partitions, size=n)
-    monitors = [Monitor(PIPELINE, partition) for partition in range(partitions)]
+    monitors = [Monitor(pipeline, partition) for partition in range(partitions)]
     records: list[Input] = []
     for i in range(n):
         features = {f"x{j}": float(values[i, j]) for j in range(8)} | {"c": f"v{names[i]}"}
@@ -171,3 +189,50 @@ def test_taiwan_credit_is_stationary_until_15000_and_drifts_after() -> None:
     assert 15_000 < opened[0].event_time_ms < 16_500
     assert opened[0].kind == "covariate"
     assert {drift.kind for drift in opened} == {"covariate"}
+
+
+FIXED = replace(PIPELINE, drift=DriftPolicy(reference_mode="fixed"))
+
+
+def test_a_condition_above_its_limit_is_told_at_every_look_until_it_ends() -> None:
+    """x0 moves far from a fixed reference and stays there; then comes a generation that has not looked at it yet."""
+    records = evidence(6000, 1, shift=4.0, at=2000, pipeline=FIXED)
+    newer = msgspec.structs.replace(records[-1].event, generation=1, findings=[], event_time_ms=7000)
+    records.append(Input("evidence", 0, len(records), 7000, newer))
+    told = [output.event for output in Incidents(FIXED).process(records) if isinstance(output.event, Metrics)]
+    since = told[0].event_time_ms
+    assert 2600 < since < 3000
+    assert {metrics.stage for metrics in told} == {"incidents"}
+    assert [metrics.event_time_ms for metrics in told] == [*range(since, 6000, 100), 7000]
+    conditions = [metrics.condition for metrics in told]
+    for condition in conditions[:-1]:
+        assert condition is not None
+        assert condition.drift_score > 0.7
+        assert (condition.drift_score_since_ms, condition.drifted_share_since_ms) == (since, None)
+    assert conditions[-1] == DriftCondition(drift_score=0.0, drifted_share=0.0)
+    check_stage(lambda: Incidents(FIXED), records)
+
+
+def test_a_drift_that_became_the_reference_does_not_last() -> None:
+    told = [
+        output.event
+        for output in Incidents(PIPELINE).process(evidence(9000, 1, shift=4.0, at=2000))
+        if isinstance(output.event, Metrics)
+    ]
+    assert told[-1].condition is not None
+    assert told[-1].condition.drift_score_since_ms is None
+    assert told[-1].event_time_ms < 8000
+
+
+def test_a_limit_that_is_switched_off_is_not_watched() -> None:
+    calm = replace(PIPELINE, retraining=RetrainingPolicy(drift_score=None))
+    outputs = Incidents(calm).process(evidence(4000, 1, shift=4.0, at=2000))
+    assert not [output for output in outputs if isinstance(output.event, Metrics)]
+
+
+def test_more_features_than_the_limit_is_a_condition_too() -> None:
+    few = replace(PIPELINE, retraining=RetrainingPolicy(drift_score=None, drifted_share=0.1))
+    outputs = Incidents(few).process(evidence(4000, 1, shift=1.0, at=2000))
+    told = [output.event.condition for output in outputs if isinstance(output.event, Metrics)]
+    assert told[0] is not None
+    assert (told[0].drifted_share, told[0].drift_score_since_ms) == (pytest.approx(1 / 9), None)

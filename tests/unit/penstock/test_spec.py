@@ -81,6 +81,18 @@ def test_a_contradiction_is_refused_by_name(changes: dict[str, Any], names: str)
         (lambda: RetrainingPolicy(collect_rows=0), "collect_rows"),
         (lambda: RetrainingPolicy(effect_rows=-1), "effect_rows"),
         (lambda: RetrainingPolicy(comparison_share=1.0), "comparison_share"),
+        (lambda: RetrainingPolicy(warnings=0), "warnings"),
+        (lambda: RetrainingPolicy(warnings_window_ms=0), "warnings_window_ms"),
+        (lambda: RetrainingPolicy(performance_drop=-0.1), "performance_drop"),
+        (lambda: RetrainingPolicy(drift_score=1.1), "drift_score"),
+        (lambda: RetrainingPolicy(drift_score=float("nan")), "drift_score"),
+        (lambda: RetrainingPolicy(drift_score_ms=-1), "drift_score_ms"),
+        (lambda: RetrainingPolicy(drifted_share=30.0), "drifted_share"),
+        (lambda: RetrainingPolicy(schedule="0 25 * * 0"), "schedule hour '25'"),
+        (lambda: RetrainingPolicy(schedule="weekly"), "schedule 'weekly' has 1 fields"),
+        (lambda: RetrainingPolicy(at_latest_ms=0), "at_latest_ms"),
+        (lambda: RetrainingPolicy(new_rows=0), "new_rows"),
+        (lambda: RetrainingPolicy(daily_runs=0), "daily_runs"),
     ],
 )
 def test_a_policy_that_cannot_be_is_refused_by_name(make: Any, names: str) -> None:

@@ -44,9 +44,11 @@ class Bench:
         self.decisions: list[Decision] = []
         self.models: list[ModelRecord] = []
         self.alerts: list[Alert] = []
+        self.heard: list[object] = []
         self.now = 0
 
     def give(self, topic: str, event: object) -> list[Decision]:
+        self.heard.append(event)
         outputs = self.retrainer.process([Input(topic, 0, 0, 0, event)])  # type: ignore[arg-type]
         new = [output.event for output in outputs if isinstance(output.event, Decision)]
         self.decisions += new

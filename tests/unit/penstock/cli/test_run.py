@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import retraining.effects
+import retraining.schedule
 from penstock.cli import run as module
 from penstock.cli.context import Context
 from penstock.clock import SystemClock
@@ -46,6 +47,11 @@ def test_only_the_process_that_decides_runs_the_effects(monkeypatch: pytest.Monk
             stepped.set()
             return False
 
+    class Scheduler(Effects):
+        def step(self) -> bool:
+            assert decides.is_set()
+            return False
+
     def registry_of(*_: object) -> Registry:
         assert decides.is_set()
         ready.set()
@@ -60,6 +66,7 @@ def test_only_the_process_that_decides_runs_the_effects(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "EFFECTS_EVERY_S", 0.001)
     monkeypatch.setattr(module, "registry_of", registry_of)
     monkeypatch.setattr(retraining.effects, "EffectRunner", Effects)
+    monkeypatch.setattr(retraining.schedule, "Scheduler", Scheduler)
     system = SimpleNamespace(pipeline=PIPELINE, log=None, artifacts=None, clock=None)
     context = Context(Settings(data_dir=tmp_path), None, as_json=False)
     thread = threading.Thread(target=module._run_effects, args=(context, system, here, stop, PATIENCE))

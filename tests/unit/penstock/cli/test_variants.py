@@ -37,6 +37,7 @@ def test_names_are_joined():
 
 def test_none_clears_what_may_be_empty():
     assert parse_variant("gates.min_accuracy=none", PIPELINE).pipeline.gates.min_accuracy is None
+    assert parse_variant("retraining.schedule=none", PIPELINE).pipeline.retraining.schedule is None
     with pytest.raises(UsageError, match="a number wanted"):
         parse_variant("drift.effect_floor=none", PIPELINE)
 
