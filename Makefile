@@ -85,7 +85,7 @@ lock: setup ## resolve the dependencies again (needs uv)
 	$(COMPILE) --all-extras --upgrade pyproject.toml --output-file $(LOCK)
 	$(PART) requirements/build.in --output-file requirements/build.txt
 	$(PART) --extra kafka pyproject.toml requirements/serving.in --output-file requirements/serving.txt
-	$(PART) --extra kafka --extra cluster --extra retrain pyproject.toml --output-file requirements/worker.txt
+	$(PART) --extra kafka --extra cluster --extra notify --extra retrain pyproject.toml --output-file requirements/worker.txt
 
 .PHONY: clean
 clean: ## remove what the other targets made, but not the data directory

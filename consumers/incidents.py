@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from online.policy.advice import change_line, detail, title
 from online.policy.fold import IncidentPolicy
-from penstock.events import Alert, Drift, DriftCondition, Evidence, Metrics, PolicyChange
+from penstock.events import Alert, Drift, DriftCondition, Evidence, Metrics, PolicyChange, PolicyCommand
 from penstock.runtime.stage import Input, Output
 from penstock.spec import Pipeline
 
@@ -17,7 +17,8 @@ class Incidents:
     While the drift score or the share of drifted features is above its limit of the retraining policy, each look of a
     monitor is also a metrics record that says since when; so are the ``quiet_looks`` after which it has ended.
 
-    A change of thresholds on ``evidence`` holds from its offset on, and is told as well.
+    A change of thresholds on ``evidence`` holds from its offset on, is told as well, and goes to ``commands`` for the
+    chain of decisions.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -32,6 +33,7 @@ class Incidents:
                 raise TypeError(f"incidents: {record.topic}/{record.offset} is a {type(record.event).__name__}")
             if record.event.stage == "policy" and record.event.change is not None:
                 outputs.append(Output("alerts", record.event.record_id, self._told(record.event, record.event.change)))
+                outputs.append(Output("commands", record.event.record_id, _noted(record.event, record.event.change)))
             for drift in self._policy.update(record.event, record.offset):
                 outputs.append(Output("drift", drift.id, drift))
                 if drift.status != "closed":
@@ -59,6 +61,7 @@ class Incidents:
             detail=detail(drift),
             at_ms=drift.event_time_ms,
             source="incidents",
+            incident=drift.id,
         )
 
     def state(self) -> bytes:
@@ -80,4 +83,14 @@ def _metrics(evidence: Evidence, offset: int, condition: DriftCondition) -> Metr
         generation=evidence.generation,
         offset=offset,
         condition=condition,
+    )
+
+
+def _noted(evidence: Evidence, change: PolicyChange) -> PolicyCommand:
+    return PolicyCommand(
+        id=evidence.record_id,
+        by=change.by,
+        at_ms=evidence.event_time_ms,
+        change=change_line(change),
+        reason=change.reason,
     )

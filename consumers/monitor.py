@@ -37,6 +37,7 @@ class _State(msgspec.Struct, array_like=True):
     looked_ms: int | None
     until_turn: int
     detectors: list[bytes]
+    answered: dict[str, int]
 
 
 class Monitor:
@@ -66,6 +67,7 @@ class Monitor:
         self._population = DomainClassifier(pipeline)
         self._seen = 0
         self._repeats = 0
+        self._answered: dict[str, int] = {}
         self._generation = 0
         self._recent: dict[str, None] = {}
         self._times: list[int] = []
@@ -87,6 +89,7 @@ class Monitor:
             if prediction.role == "champion" and prediction.generation > self._generation:
                 self._start_afresh(prediction.generation)
             self._seen += 1
+            self._answered[prediction.version] = self._answered.get(prediction.version, 0) + 1
             self._times.append(prediction.event_time_ms)
             self._rows.append(prediction.features)
             champion = prediction.role == "champion" and prediction.generation == self._generation
@@ -159,10 +162,11 @@ class Monitor:
             generation=self._generation,
             offset=offset,
             counts={"predictions": len(self._rows), "repeated_predictions": self._repeats},
+            answered=self._answered,
         )
         self._turn()
         self._times, self._rows, self._served, self._decisions, self._repeats = [], [], [], [], 0
-        self._looked_ms = prediction.event_time_ms
+        self._answered, self._looked_ms = {}, prediction.event_time_ms
         key = str(self._partition)
         return [Output("evidence", key, evidence), Output("metrics", key, metrics)]
 
@@ -188,6 +192,7 @@ class Monitor:
                 self._looked_ms,
                 self._until_turn,
                 [detector.state() for detector in self._all()],
+                self._answered,
             )
         )
 
@@ -199,6 +204,7 @@ class Monitor:
         self._times = held.times
         self._served, self._looked_ms, self._until_turn = held.served, held.looked_ms, held.until_turn
         self._decisions = held.decisions
+        self._answered = held.answered
         self._rows = [dict(zip(self._names, row, strict=True)) for row in held.rows]
         for detector, held_state in zip(self._all(), held.detectors, strict=True):
             detector.restore(held_state)

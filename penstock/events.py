@@ -301,9 +301,10 @@ class DriftCondition(Event, frozen=True, kw_only=True):
 class Metrics(Event, frozen=True, kw_only=True):
     """Topic ``metrics``: what a stage counted since its last record (``blocks``, ``counts``), and in all (``seen``).
 
-    ``blocks`` is keyed by version; ``champion`` is the key of what was served. ``segments``: of what was served, by
-    attribute and its value. ``pairs``: of every two versions that scored the same examples, by name. ``condition``: of
-    stage ``incidents``, at each look of the monitors while something is above its limit, and once when that has ended.
+    ``blocks`` is keyed by version; ``champion`` is the key of what was served. ``answered``: predictions by the version
+    that was served. ``segments``: of what was served, by attribute and its value. ``pairs``: of every two versions that
+    scored the same examples, by name. ``condition``: of stage ``incidents``, at each look of the monitors
+    while something is above its limit, and once when that has ended.
     """
 
     stage: str
@@ -315,6 +316,7 @@ class Metrics(Event, frozen=True, kw_only=True):
     offset: int
     blocks: dict[str, ScoreBlock] = {}
     counts: dict[str, int] = {}
+    answered: dict[str, int] = {}
     segments: dict[str, dict[str, ScoreBlock]] = {}
     pairs: list[LossPair] = []
     condition: DriftCondition | None = None
@@ -506,6 +508,16 @@ class AccessCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="acc
     status: int
 
 
+class PolicyCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="policy"):
+    """Topic ``commands``: thresholds of the drift policy were changed on ``evidence``, for the audit trail."""
+
+    id: str
+    by: str
+    at_ms: int
+    change: str
+    reason: str = ""
+
+
 Command: TypeAlias = (
     RetrainCommand
     | RollbackCommand
@@ -518,6 +530,7 @@ Command: TypeAlias = (
     | TickCommand
     | HealthCommand
     | AccessCommand
+    | PolicyCommand
 )
 
 Step: TypeAlias = Literal[
@@ -547,7 +560,8 @@ class Decision(Event, frozen=True, kw_only=True):
     """Topic ``decisions``: one transition of one run, in a chain: ``hash`` covers all fields and ``previous_hash``.
 
     ``seq`` counts from 0 without gaps; ``labelled`` and ``rows`` are the stream's counts when it was decided. ``by`` is
-    who asked for it (empty: nobody, it followed from the data). ``lineage`` says where a ``trained`` version came from.
+    who asked for it (empty: nobody, it followed from the data), ``command`` the id of the command that it answers: each
+    command has one such decision. ``lineage`` says where a ``trained`` version came from.
     """
 
     seq: int
@@ -566,13 +580,14 @@ class Decision(Event, frozen=True, kw_only=True):
     candidates: list[CandidateResult] = []
     gates: list[GateResult] = []
     by: str = ""
+    command: str = ""
     lineage: dict[str, str] = {}
     previous_hash: str = ""
     hash: str = ""
 
 
 class Alert(Event, frozen=True, kw_only=True):
-    """Topic ``alerts``: one clear line for people."""
+    """Topic ``alerts``: one clear line for people. ``incident`` is the id of the report on it, where there is one."""
 
     id: str
     severity: Literal["info", "warning", "critical"]
@@ -580,6 +595,53 @@ class Alert(Event, frozen=True, kw_only=True):
     detail: str
     at_ms: int
     source: str
+    incident: str = ""
+
+
+class Notification(Event, frozen=True, kw_only=True):
+    """Topic ``notifications``: people were told of ``alerts`` (their ids) over ``target``, or will not be, and why not.
+
+    ``target`` names a URL without what is secret in it. ``settled`` are the alerts of which nothing more is to be sent.
+    ``unrouted``: no URL is set for their severity.
+    """
+
+    id: str
+    alerts: list[str]
+    status: Literal["sent", "given_up", "unrouted"]
+    at_ms: int
+    target: str = ""
+    attempts: int = 0
+    settled: list[str] = []
+    error: str = ""
+
+
+class Happening(Event, frozen=True, kw_only=True):
+    """One line of an incident's timeline."""
+
+    event_time_ms: int
+    what: str
+
+
+class IncidentReport(Event, frozen=True, kw_only=True):
+    """Topic ``incident-reports``: all there is to know of an incident so far; the newest ``revision`` holds.
+
+    ``id`` is that of the drift incident, or ``rollback-<seq>`` of the decision. ``answered``: requests per version
+    since the incident opened (of a rollback: since the promotion that it undid). ``markdown`` is for people.
+    """
+
+    id: str
+    kind: Literal["drift", "rollback"]
+    revision: int
+    status: Literal["open", "closed"]
+    level: Level
+    title: str
+    opened_ms: int
+    event_time_ms: int
+    markdown: str
+    since_event_time_ms: int | None = None
+    answered: dict[str, int] = {}
+    decisions: list[int] = []
+    timeline: list[Happening] = []
 
 
 class Replay(Event, frozen=True, kw_only=True):

@@ -93,6 +93,20 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body that serving reads.")
     max_batch_rows: int = Field(1000, ge=1, description="Most rows in one batch request.")
+    notify_urls: SecretStr | None = Field(
+        None,
+        description="Apprise URLs, comma-separated, that warnings and critical alerts are sent to "
+        "(`slack://…`, `mailtos://…`, `json://host:port`); default: nobody is told.",
+    )
+    notify_critical_urls: SecretStr | None = Field(
+        None, description="Apprise URLs for critical alerts instead of `PENSTOCK_NOTIFY_URLS`."
+    )
+    notify_warning_urls: SecretStr | None = Field(
+        None, description="Apprise URLs for warnings instead of `PENSTOCK_NOTIFY_URLS`."
+    )
+    notify_info_urls: SecretStr | None = Field(
+        None, description="Apprise URLs for what is worth knowing but needs nobody, such as a promotion; default: none."
+    )
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="Least severe message that is logged."
     )

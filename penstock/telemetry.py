@@ -23,6 +23,7 @@ class CounterName(StrEnum):
     PREDICTIONS = "penstock_predictions"
     SWAPS = "penstock_swaps"
     FALLBACKS = "penstock_fallbacks"
+    MESSAGES = "penstock_messages"
 
 
 class GaugeName(StrEnum):
@@ -56,6 +57,7 @@ HELP: dict[str, tuple[str, tuple[str, ...]]] = {
         "Requests that another version answered because the champion could not score.",
         ("version", "answered_by"),
     ),
+    CounterName.MESSAGES: ("Messages to people, by whether the target took them.", ("target", "outcome")),
     GaugeName.GENERATION: ("Generation of the champion that is served.", ()),
     GaugeName.CHECKPOINT_BYTES: ("Size of the newest checkpoint.", ("stage",)),
     GaugeName.STREAM_CLIENTS: ("Open event streams.", ()),

@@ -49,6 +49,10 @@ TOPICS: dict[str, Topic] = {
         Topic("metrics", events.Metrics, "partition", "Mergeable counts and sums of the stages."),
         Topic("commands", events.Command, "id", "What people, schedules and runners of effects say."),
         Topic("alerts", events.Alert, "id", "One clear line for people."),
+        Topic("notifications", events.Notification, "id", "Which alerts were sent to whom, and which were not."),
+        Topic(
+            "incident-reports", events.IncidentReport, "incident", "What is known of each incident.", 1, "compact", None
+        ),
         Topic("decisions", events.Decision, "run", "The chain of decisions about models.", 1, "delete", None),
         Topic("models", events.ModelRecord, "slot", "What each slot serves.", 1, "compact", None),
         Topic("dead-letters", None, "original key", "Records that broke their contract, byte for byte."),
@@ -76,7 +80,13 @@ STAGES: dict[str, StageEntry] = {
             "committee, detectors, metrics",
         ),
         StageEntry("monitor", "consumers.monitor", ("predictions",), ("evidence", "metrics"), "windows per feature"),
-        StageEntry("incidents", "consumers.incidents", ("evidence",), ("drift", "alerts", "metrics"), "open incidents"),
+        StageEntry(
+            "incidents",
+            "consumers.incidents",
+            ("evidence",),
+            ("drift", "alerts", "metrics", "commands"),
+            "open incidents",
+        ),
         StageEntry(
             "retrainer",
             "retraining.service",
@@ -84,6 +94,14 @@ STAGES: dict[str, StageEntry] = {
             ("decisions", "models", "alerts", "commands"),
             "the fold of decisions",
             ("decisions", "examples"),
+        ),
+        StageEntry(
+            "notifier",
+            "consumers.notifier",
+            ("drift", "metrics", "decisions"),
+            ("incident-reports", "notifications"),
+            "incidents that are followed",
+            ("alerts", "notifications"),
         ),
         StageEntry(
             "serving",

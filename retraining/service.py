@@ -19,6 +19,7 @@ from penstock.runtime.stage import Input, Output
 from penstock.spec import Pipeline
 from retraining.alarms import on_drift
 from retraining.asking import on_cancel, on_pause, on_retrain, on_tick
+from retraining.audit import answers
 from retraining.progress import Progress
 from retraining.promotion import on_checked
 from retraining.rollout import on_outcome
@@ -71,7 +72,7 @@ class Retrainer:
         """Decide on each input; a decision is applied when it is emitted."""
         outputs: list[Output] = []
         for item in inputs:
-            for decision in self._drafts(item.event):
+            for decision in answers(self.state, self.progress, item.event, self._drafts(item.event)):
                 outputs.extend(self._decide(decision))
             outputs.extend(self._advance())
         return outputs
@@ -131,4 +132,5 @@ def _alert(decision: Decision) -> Alert:
         detail=decision.reason,
         at_ms=decision.event_time_ms,
         source="retrainer",
+        incident=f"rollback-{decision.seq}" if decision.step == "rolled_back" else "",
     )

@@ -31,6 +31,8 @@ REGISTERED = 1000
 SCORED: tuple[Phase, ...] = ("shadow", "canary", "awaiting_approval", "approved")
 #: How a trigger begins that several warnings make together.
 WARNINGS = "warnings:"
+#: Commands whose repetition is recognised: who repeats one does so because its writing was not confirmed.
+ANSWERED = 1000
 
 ORIGIN = ModelRecord(slot="champion", version="online", kind="online", generation=0)
 
@@ -94,7 +96,8 @@ class State:
     ended; ``warned_ms`` the event time up to which warnings were counted; ``paused`` who switched retraining off;
     ``former`` the newest champions that were replaced, the newest last, each version once; ``registered`` the newest
     versions that passed their gates; ``failed`` those that were rolled back by themselves and not promoted since;
-    ``checking`` what a person asked for, while the version's artifact is being checked.
+    ``checking`` what a person asked for, while the version's artifact is being checked; ``answered``
+    the newest commands that have their decision.
     """
 
     next_seq: int = 0
@@ -120,6 +123,7 @@ class State:
     started_at: int = 0
     warned_ms: int | None = None
     paused: Decision | None = None
+    answered: tuple[str, ...] = ()
 
 
 def decision_hash(decision: Decision) -> str:
@@ -170,7 +174,10 @@ def fold(state: State, decision: Decision) -> State:
         rows=max(state.rows, decision.rows),
         event_time_ms=max(state.event_time_ms, decision.event_time_ms),
         record_id=decision.record_id,
+        answered=(*state.answered[1 - ANSWERED :], decision.command) if decision.command else state.answered,
     )
+    if decision.step == "recorded" and decision.model is None:
+        return state
     if decision.step == "triggered":
         return _triggered(state, decision)
     if decision.step == "not_started":

@@ -187,6 +187,10 @@ def _stages(role: str, system: System, models: ModelsTail | None) -> Callable[[i
         from consumers.incidents import Incidents
 
         return lambda _: Incidents(pipeline)
+    if role == "notifier":
+        from consumers.incident_report import IncidentReports
+
+        return lambda _: IncidentReports(pipeline)
     if role == "retrainer":
         from retraining.start import started_retrainer
 
@@ -200,7 +204,7 @@ def _stages(role: str, system: System, models: ModelsTail | None) -> Callable[[i
     return lambda _: Scorer(pipeline, served, watch)
 
 
-STREAM_ROLES: Sequence[str] = ("scorer", "joiner", "learner", "monitor", "incidents", "retrainer")
+STREAM_ROLES: Sequence[str] = ("scorer", "joiner", "learner", "monitor", "incidents", "retrainer", "notifier")
 
 
 def state_dir(data_dir: Path, pipeline: Pipeline) -> Path:

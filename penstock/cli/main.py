@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from penstock import __version__
 from penstock.cli import (
+    audit,
     backtest,
     backup,
     datasets,
@@ -22,14 +23,17 @@ from penstock.cli import (
     doctor,
     drift,
     events,
+    incidents,
     init,
     models,
+    notify,
     replay,
     restore,
     retrain,
     retraining,
     run,
     topics,
+    trace,
     up,
 )
 from penstock.cli.context import Context
@@ -85,14 +89,18 @@ app.command("run")(run.run)
 app.command("init")(init.init)
 app.command("replay")(replay.replay)
 app.command("backtest")(backtest.backtest)
+app.add_typer(audit.app, name="audit")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(drift.app, name="drift")
 app.add_typer(events.app, name="events")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(incidents.app, name="incidents")
 app.add_typer(models.app, name="models")
+app.add_typer(notify.app, name="notify")
 app.add_typer(topics.app, name="topics")
 app.command("retrain")(retrain.retrain)
 app.add_typer(retraining.app, name="retraining")
+app.command("trace")(trace.trace)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)
 app.command("restore")(restore.restore)

@@ -15,10 +15,12 @@ from typing import Annotated
 import structlog
 import typer
 
+from consumers.notifier import Routes
 from penstock.cli.compose import STREAM_ROLES, System, make_loop, served_models
 from penstock.cli.context import Context, of
 from penstock.cli.installation import installation, registry_of
 from penstock.cli.instance import member_names
+from penstock.cli.notify import notified, routes_of
 from penstock.cli.probes import probes
 from penstock.cli.stopping import stopped_by_signals
 from penstock.clock import SystemClock
@@ -41,7 +43,8 @@ EFFECTS_EVERY_S = 0.2
 KAFKA_PATIENCE_S = 900.0
 #: A fit must never slow serving: the retrainer's process yields to everything else.
 RETRAINER_NICENESS = 10
-#: How long a stop waits for a fit. It is then left undone, and done again at the next start: that has one outcome too.
+#: How long a stop waits for a fit, or a message. It is then left undone, and done again at the next start: a fit has
+#: one outcome all the same, a message may arrive twice.
 EFFECTS_GRACE_S = 2.0
 
 
@@ -71,6 +74,7 @@ def run(
     pulse = Pulse(SystemClock())
     patience = Patience(SystemClock(), partial(_pause, stop), patience_s, pulse.heard)
     stream = [role for role in roles if role in STREAM_ROLES]
+    routes = routes_of(settings) if "notifier" in roles else {}  # a URL that does not fit shows at the start
     with ExitStack() as held:
         held.enter_context(stopped_by_signals(stop))
         telemetry = Telemetry()
@@ -84,7 +88,7 @@ def run(
             lambda: held.enter_context(installation(context, pipeline, telemetry, provided=follow_parent)),
         )
         members = held.enter_context(member_names(context.data_dir, pipeline.name, stream, settings.instance))
-        run_roles(context, system, roles, members, options, stop, patience)
+        run_roles(context, system, roles, members, options, stop, patience, routes)
 
 
 def _pause(stop: threading.Event, seconds: float) -> None:
@@ -111,13 +115,15 @@ def run_roles(
     options: LoopOptions,
     stop: threading.Event,
     patience: Patience,
+    routes: Routes,
 ) -> None:
     """Run ``roles`` in this process until ``stop`` is set: serving in this thread, or else the stream loops.
 
     ``members``: the stream roles among them, each with the name of its member. ``patience``: with a log that is away.
+    ``routes``: whom the notifier tells.
     """
     failures: list[BaseException] = []
-    effects = None
+    effects: list[threading.Thread] = []
     threads = []
     loops = {
         role: patience.call(
@@ -129,8 +135,12 @@ def run_roles(
         if set(roles) == {"retrainer"}:
             os.nice(RETRAINER_NICENESS)
         decides = partial(loops["retrainer"].holds, 0)
-        effects = _guarded("effects", lambda: _run_effects(context, system, decides, stop, patience), failures, stop)
-        threads.append(_guarded("checks", lambda: _run_checks(system, decides, stop, patience), failures, stop))
+        work = partial(_run_effects, context, system, decides, stop, patience)
+        effects.append(_guarded("effects", work, failures, stop))
+        effects.append(_guarded("checks", partial(_run_checks, system, decides, stop, patience), failures, stop))
+    if "notifier" in loops:
+        tells = partial(loops["notifier"].holds, 0)
+        effects.append(_guarded("notifier", partial(notified, system, routes, tells, stop), failures, stop))
     if loops:
         calm_collector()
     patience.heard("start", None)
@@ -149,8 +159,8 @@ def run_roles(
     stop.set()
     for thread in threads:
         thread.join()
-    if effects is not None:
-        effects.join(EFFECTS_GRACE_S)
+    for effect in effects:
+        effect.join(EFFECTS_GRACE_S)
     if failures:
         raise failures[0]
     logger.info("stopped", roles=" ".join(roles))

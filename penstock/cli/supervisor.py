@@ -19,9 +19,16 @@ from penstock.interrupts import deaf_children
 logger = structlog.get_logger()
 
 #: Roles that share a process. Scoring and learning cost most, so they are apart.
-STREAM_GROUPS: tuple[tuple[str, ...], ...] = (("scorer", "monitor", "incidents"), ("joiner", "learner"), ("retrainer",))
+STREAM_GROUPS: tuple[tuple[str, ...], ...] = (
+    ("scorer", "monitor", "incidents", "notifier"),
+    ("joiner", "learner"),
+    ("retrainer",),
+)
 #: The same roles in less memory: one worker. Enough where nobody waits for a score, as in a headless demo.
-FRUGAL_GROUPS: tuple[tuple[str, ...], ...] = (("scorer", "joiner", "learner", "monitor", "incidents"), ("retrainer",))
+FRUGAL_GROUPS: tuple[tuple[str, ...], ...] = (
+    ("scorer", "joiner", "learner", "monitor", "incidents", "notifier"),
+    ("retrainer",),
+)
 SERVING_GROUP: tuple[str, ...] = ("serving",)
 
 #: Works on one partition: a second process of it would only stand by.

@@ -25,6 +25,8 @@ from retraining.effects import EffectRunner
 _KEY = b"in-memory backtest"
 #: A checkpoint only matters to a process that may die: a backtest starts over.
 _NEVER_S = 1e18
+#: In virtual time nobody is there to be told.
+PEOPLES = ("notifier",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def run_virtual(pipeline: Pipeline, ticks: Iterable[Tick], on_row: Callable[[int
     log = MemoryLog(clock, topic_configs(pipeline.partitions))
     system = System(pipeline, log, artifacts, MemoryCheckpoints(), lambda: EverySnapshot(artifacts), clock, Telemetry())
     options = LoopOptions(checkpoint_every_s=_NEVER_S)
-    loops = [make_loop(role, system, f"{role}-0", options) for role in STREAM_ROLES]
+    loops = [make_loop(role, system, f"{role}-0", options) for role in STREAM_ROLES if role not in PEOPLES]
     effects = EffectRunner(pipeline, log, artifacts, MemoryRegistry(), clock)
     checker = Checker(pipeline, log, artifacts, model_loader(pipeline), clock)
     for tick in ticks:

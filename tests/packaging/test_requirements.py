@@ -33,7 +33,7 @@ APPLICATION = {
 #: File → (extras of the product, further requirements).
 PARTS: dict[str, tuple[set[str], set[str]]] = {
     "serving": ({"kafka"}, {"scikit-learn", "skops"}),
-    "worker": ({"kafka", "cluster", "retrain"}, set()),
+    "worker": ({"kafka", "cluster", "notify", "retrain"}, set()),
 }
 
 

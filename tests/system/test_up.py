@@ -2,8 +2,10 @@
 
 import json
 import signal
+import threading
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,30 @@ ROWS = 700
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def hook():
+    """A webhook for alerts: its URL, and the titles that it got."""
+    titles = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            titles.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["title"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"json://127.0.0.1:{server.server_port}", titles
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, hook):
     """A project as `penstock init` makes it, with its roles up on a free port."""
     folder = tmp_path_factory.mktemp("project")
     lines = ["amount,channel,risky"]
@@ -28,7 +53,7 @@ def project(tmp_path_factory):
     (folder / "cards.csv").write_text("\n".join(lines) + "\n")
     made = penstock("init", "--from-csv", "cards.csv", "--target", "risky", cwd=folder)
     assert made.returncode == 0, made.stderr
-    process = start("up", cwd=folder, output=folder / "up.txt", PENSTOCK_PORT="0")
+    process = start("up", cwd=folder, output=folder / "up.txt", PENSTOCK_PORT="0", PENSTOCK_NOTIFY_INFO_URLS=hook[0])
     address = folder / ".penstock" / "serving.url"
     try:
         wait_for(address.exists, "serving's address", 90, process)
@@ -123,6 +148,27 @@ def test_an_operator_sees_the_log_and_asks_for_a_retrain(project):
     assert listed[0]["version"] == "online"
     assert penstock("models", "show", "v99", cwd=folder).returncode == 2
     assert penstock("doctor", cwd=folder).returncode == 0
+
+
+def test_an_auditor_follows_an_answer_and_every_command_and_people_are_told(project, hook):
+    folder, _, process = project
+    _, titles = hook
+    links = json.loads(penstock("trace", "card-1", "--json", cwd=folder).stdout)["links"]
+    found = {link["what"]: link["offset"] for link in links}
+    assert found["request"] is None  # over HTTP
+    assert None not in (found["prediction"], found["label"], found["example"])
+    assert penstock("trace", "nobody", cwd=folder).returncode == 2
+    changed = json.loads(penstock("drift", "policy", "set", "effect_floor=0.9", "--json", cwd=folder).stdout)["id"]
+
+    def recorded():
+        return changed in [decision.get("command") for decision in log_of(folder).values("decisions")]
+
+    wait_for(recorded, "the decision on the change", 30, process)
+    title = "cards: thresholds of the drift policy changed"
+    wait_for(lambda: title in titles, "the message", 30, process)
+    verified = penstock("audit", "verify", cwd=folder)
+    assert verified.returncode == 0, verified.stdout
+    assert titles.count(title) == 1
 
 
 def test_it_stops_when_asked(project):

@@ -18,7 +18,7 @@ PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 #: Written from outside the topology: by upstream apps, and by the runtime of every stage.
 WRITTEN_OUTSIDE = {"requests", "dead-letters", "replays"}
 #: Read by people only.
-READ_OUTSIDE = {"dead-letters", "replays"}
+READ_OUTSIDE = {"dead-letters", "replays", "incident-reports"}
 
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 #: Folders of one machine. (This file is left out of the search.)
@@ -143,7 +143,7 @@ def test_every_direct_dependency_has_its_reason() -> None:
 
 def test_the_runtime_does_not_depend_on_test_tools() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
-    assert set(extras) == {"cluster", "kafka", "lint", "reports", "retrain", "test"}
+    assert set(extras) == {"cluster", "kafka", "lint", "notify", "reports", "retrain", "test"}
     runtime = {re.split(r"[<>=]", name)[0] for name in PROJECT["project"]["dependencies"]}
     for extra, requirements in extras.items():
         assert runtime & {re.split(r"[<>=]", name)[0] for name in requirements} == set(), extra

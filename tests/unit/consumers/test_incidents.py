@@ -23,6 +23,7 @@ from penstock.events import (
     Label,
     Metrics,
     PolicyChange,
+    PolicyCommand,
     Prediction,
 )
 from penstock.runtime.stage import Input, Output
@@ -142,10 +143,14 @@ def test_a_change_of_thresholds_is_told() -> None:
         findings=[],
         change=change,
     )
-    (output,) = Incidents(PIPELINE).process([Input("evidence", 0, 0, 5, event)])
-    assert isinstance(output.event, Alert)
-    assert (output.event.id, output.event.severity) == ("policy-1", "info")
-    assert output.event.detail == "effect_floor = 0.2; by ada (noisy sensor)"
+    told, noted = Incidents(PIPELINE).process([Input("evidence", 0, 0, 5, event)])
+    assert isinstance(told.event, Alert)
+    assert (told.event.id, told.event.severity) == ("policy-1", "info")
+    assert told.event.detail == "effect_floor = 0.2; by ada (noisy sensor)"
+    assert noted.topic == "commands"
+    assert noted.event == PolicyCommand(
+        id="policy-1", by="ada", at_ms=5, change="effect_floor = 0.2; by ada (noisy sensor)", reason="noisy sensor"
+    )
 
 
 def test_the_stage_is_a_function_of_its_input() -> None:

@@ -29,9 +29,9 @@ def test_no_stage_consumes_what_it_writes(stage: StageEntry) -> None:
 
 
 @pytest.mark.parametrize("topic", TOPICS.values(), ids=lambda topic: topic.name)
-def test_what_is_kept_for_ever_is_what_models_came_from(topic: Topic) -> None:
-    assert (topic.retention_ms is None) == (topic.name in {"decisions", "models", "replays"})
-    assert (topic.cleanup == "compact") == (topic.name == "models")
+def test_what_is_kept_for_ever_is_what_people_ask_about_years_later(topic: Topic) -> None:
+    assert (topic.retention_ms is None) == (topic.name in {"decisions", "models", "replays", "incident-reports"})
+    assert (topic.cleanup == "compact") == (topic.name in {"models", "incident-reports"})
 
 
 @pytest.mark.parametrize("topic", TOPICS.values(), ids=lambda topic: topic.name)

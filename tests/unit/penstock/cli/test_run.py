@@ -109,7 +109,7 @@ def test_a_failure_beside_the_loops_is_told_though_its_stop_ends_their_wait(
     system: Any = SimpleNamespace(pipeline=PIPELINE, clock=SystemClock())
     members = {"retrainer": "retrainer-1", "monitor": "monitor-1"}
     with pytest.raises(LogUnavailableError, match="away"):
-        module.run_roles(context, system, list(members), members, LoopOptions(), threading.Event(), WAITING)
+        module.run_roles(context, system, list(members), members, LoopOptions(), threading.Event(), WAITING, {})
 
 
 def test_a_role_that_starts_while_the_log_is_away_waits_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_role_that_starts_while_the_log_is_away_waits_for_it(monkeypatch: pyte
     monkeypatch.setattr(module, "run_loops", lambda *_: None)
     context = Context(Settings(data_dir=tmp_path), None, as_json=False)
     system: Any = SimpleNamespace(pipeline=PIPELINE, clock=SystemClock())
-    module.run_roles(context, system, ["scorer"], {"scorer": "scorer-1"}, LoopOptions(), threading.Event(), WAITING)
+    module.run_roles(context, system, ["scorer"], {"scorer": "scorer-1"}, LoopOptions(), threading.Event(), WAITING, {})
     assert tries == ["scorer"] * 3
 
 
