@@ -117,7 +117,7 @@ def run_roles(
     ``members``: the stream roles among them, each with the name of its member. ``patience``: with a log that is away.
     """
     failures: list[BaseException] = []
-    effects = None
+    effects: list[threading.Thread] = []
     threads = []
     loops = {
         role: patience.call(
@@ -129,8 +129,9 @@ def run_roles(
         if set(roles) == {"retrainer"}:
             os.nice(RETRAINER_NICENESS)
         decides = partial(loops["retrainer"].holds, 0)
-        effects = _guarded("effects", lambda: _run_effects(context, system, decides, stop, patience), failures, stop)
-        threads.append(_guarded("checks", lambda: _run_checks(system, decides, stop, patience), failures, stop))
+        work = partial(_run_effects, context, system, decides, stop, patience)
+        effects.append(_guarded("effects", work, failures, stop))
+        effects.append(_guarded("checks", partial(_run_checks, system, decides, stop, patience), failures, stop))
     if loops:
         calm_collector()
     patience.heard("start", None)
@@ -149,8 +150,8 @@ def run_roles(
     stop.set()
     for thread in threads:
         thread.join()
-    if effects is not None:
-        effects.join(EFFECTS_GRACE_S)
+    for effect in effects:
+        effect.join(EFFECTS_GRACE_S)
     if failures:
         raise failures[0]
     logger.info("stopped", roles=" ".join(roles))
