@@ -15,7 +15,8 @@ class Incidents:
     """Reads ``evidence`` (one partition); writes ``drift`` keyed by incident, and alerts when one opens or worsens.
 
     While the drift score or the share of drifted features is above its limit of the retraining policy, each look of a
-    monitor is also a metrics record that says since when; so are the ``quiet_looks`` after which it has ended.
+    monitor is also a metrics record that says since when; so are the ``quiet_looks`` after which it has ended. Its
+    ``seen`` and ``offset`` count the evidence.
 
     A change of thresholds on ``evidence`` holds from its offset on, is told as well, and goes to ``commands`` for the
     chain of decisions.
@@ -77,7 +78,7 @@ def _metrics(evidence: Evidence, offset: int, condition: DriftCondition) -> Metr
     return Metrics(
         stage="incidents",
         partition=0,
-        seen=evidence.seen,
+        seen=offset + 1,
         record_id=evidence.record_id,
         event_time_ms=evidence.event_time_ms,
         generation=evidence.generation,

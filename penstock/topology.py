@@ -84,7 +84,7 @@ STAGES: dict[str, StageEntry] = {
             "incidents",
             "consumers.incidents",
             ("evidence",),
-            ("drift", "alerts", "metrics", "commands"),
+            ("drift", "alerts", "commands", "metrics"),
             "open incidents",
         ),
         StageEntry(

@@ -64,7 +64,7 @@ class ServedPerformance:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._generation = 0
-        self._mixed = False
+        self._joined: set[int] | None = None
         # The sums since the generation began, look by look; the first is of before all windows.
         self._totals = deque([_Counts()])
         self._quiet = 0
@@ -73,16 +73,16 @@ class ServedPerformance:
         self.drop: Drop | None = None
         self.since: int | None = None
 
-    def add(self, block: ScoreBlock, generation: int, labelled: int) -> None:
-        """Take a look: what was served since the last one, at the stream's ``labelled`` rows."""
+    def add(self, block: ScoreBlock, generation: int, partition: int, labelled: int) -> None:
+        """Take a look: what a partition served since its last one, at the stream's ``labelled`` rows."""
         if generation < self._generation:
             return
         if generation > self._generation:
-            self._generation, self._totals, self._mixed = generation, deque([_Counts()]), True
+            self._generation, self._totals, self._joined = generation, deque([_Counts()]), set()
             self.drop = self.since = None
-        if self._mixed:
-            # The look at which a generation begins holds rows of the one before as well.
-            self._mixed = False
+        if self._joined is not None and partition not in self._joined:
+            # The look at which a partition comes to a generation holds rows of the one before as well.
+            self._joined.add(partition)
             return
         self._totals.append(_added(self._totals[-1], block))
         while self._totals[-1].rows - self._totals[1].rows >= SCALES[-1]:

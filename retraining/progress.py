@@ -108,7 +108,7 @@ class Progress:
             losses = [(block.log_loss + block.absolute_error) / block.n for block in (served, online)]
             self.compared.append(Compared(self.labelled, metrics.generation, *losses))
         if served is not None:
-            self.performance.add(served, metrics.generation, self.labelled)
+            self.performance.add(served, metrics.generation, metrics.partition, self.labelled)
 
     def _see(self, source: str, event_time_ms: int, record_id: str) -> None:
         self._seen += 1

@@ -31,6 +31,9 @@ REGISTERED = 1000
 SCORED: tuple[Phase, ...] = ("shadow", "canary", "awaiting_approval", "approved")
 #: How a trigger begins that several warnings make together.
 WARNINGS = "warnings:"
+#: How triggers begin that hold for a while, and what was decided on them that is remembered.
+LASTING = ("performance:", "performance-drop:", "drift-score:", "drifted-features:", "volume:")
+MOST_TOLD = 200
 #: Commands whose repetition is recognised: who repeats one does so because its writing was not confirmed.
 ANSWERED = 1000
 
@@ -91,13 +94,13 @@ class State:
     """Everything that later decisions depend on.
 
     ``deferred`` is the newest trigger that came while a run was going on or cooling down; ``seen`` the triggers that
-    were decided on, ``told`` those that did not start a run with the reason (one that did: with none); ``started`` the
-    event times of the runs of a day, ``started_at`` the labelled rows when the last one started, ``ended_at`` when it
-    ended; ``warned_ms`` the event time up to which warnings were counted; ``paused`` who switched retraining off;
-    ``former`` the newest champions that were replaced, the newest last, each version once; ``registered`` the newest
-    versions that passed their gates; ``failed`` those that were rolled back by themselves and not promoted since;
-    ``checking`` what a person asked for, while the version's artifact is being checked; ``answered``
-    the newest commands that have their decision.
+    were decided on, ``told`` the newest of those that last, with why they started no run (if they did: with nothing);
+    ``started`` the event times of the runs of a day; ``started_at`` and ``ended_at`` the labelled rows when the last
+    run started and ended; ``warned_ms`` the event time up to which warnings were counted; ``paused`` who switched
+    retraining off; ``former`` the newest champions that were replaced, the newest last, each version once;
+    ``answered`` the newest commands that have their decision;
+    ``registered`` the newest versions that passed their gates; ``failed`` those that were rolled back by themselves and
+    not promoted since; ``checking`` what a person asked for, while the version's artifact is being checked.
     """
 
     next_seq: int = 0
@@ -118,7 +121,7 @@ class State:
     event_time_ms: int = 0
     record_id: str = ""
     seen: frozenset[str] = frozenset()
-    told: frozenset[tuple[str, str]] = frozenset()
+    told: tuple[tuple[str, str], ...] = ()
     started: tuple[int, ...] = ()
     started_at: int = 0
     warned_ms: int | None = None
@@ -188,7 +191,7 @@ def fold(state: State, decision: Decision) -> State:
             state,
             deferred=deferred,
             seen=state.seen | {decision.trigger},
-            told=state.told | {(decision.trigger, decision.reason)},
+            told=_told(state, decision.trigger, decision.reason),
             warned_ms=warned_ms,
         )
     if decision.step == "settled":
@@ -246,6 +249,10 @@ def _tried(state: State, experiment: Experiment, decision: Decision) -> State:
     return _enthroned(state, decision) if decision.step == "promoted" else state
 
 
+def _told(state: State, trigger: str, why: str) -> tuple[tuple[str, str], ...]:
+    return (*state.told, (trigger, why))[-MOST_TOLD:] if trigger.startswith(LASTING) else state.told
+
+
 def _triggered(state: State, decision: Decision) -> State:
     if decision.data is None:
         raise BrokenChainError(f"decision {decision.seq}: triggered without saying where its data starts")
@@ -262,7 +269,7 @@ def _triggered(state: State, decision: Decision) -> State:
         restarts=going_on.restarts + 1 if going_on else 0,
     )
     now_ms = decision.event_time_ms
-    seen, told = state.seen | {decision.trigger}, state.told | {(decision.trigger, "")}
+    seen, told = state.seen | {decision.trigger}, _told(state, decision.trigger, "")
     if going_on is not None:
         return replace(state, run=run, deferred=None, seen=seen, told=told, warned_ms=now_ms)
     return replace(

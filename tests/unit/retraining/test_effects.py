@@ -158,6 +158,25 @@ def test_a_started_retrainer_goes_on_where_its_group_was(new_world: Callable[...
     assert again.state == world.retrainer.state
 
 
+def test_a_started_retrainer_counts_the_warnings_before_it(new_world: Callable[..., Any]) -> None:
+    world = new_world()
+    world.advance(2300)
+    given: list[Any] = []
+    world.give = lambda _, event: given.append(event)
+    for name in "abc":
+        world.drift(since_row=2000, identity=name, level="warning")
+    del world.give
+    for drift in given[:2]:
+        world.log.append([Message("drift", b"d", encode(drift))])
+    member = world.log.join("g", ["drift"], "m", lambda _: None, lambda _: None)
+    member.poll(1, 0.0)
+    member.commit([], {TopicPartition("drift", 0): 2})
+    world.retrainer = started_retrainer(world.pipeline, world.log, "g")
+    world.give("drift", given[2])
+    (triggered,) = world.decisions()
+    assert triggered.reason.endswith("(a, b, c)")
+
+
 def test_a_log_that_is_away_postpones_what_is_to_follow(new_world: Callable[..., Any]) -> None:
     world = collecting(new_world())
     world.runner.step = lambda: False

@@ -23,7 +23,7 @@ def served(counts: list[int], drop: float | None = 0.05, generation: int = 0) ->
     """After looks with so many right answers each."""
     performance = ServedPerformance(pipeline(drop))
     for look, correct in enumerate(counts, 1):
-        performance.add(ScoreBlock(n=LOOK, correct=correct), generation, look * LOOK)
+        performance.add(ScoreBlock(n=LOOK, correct=correct), generation, 0, look * LOOK)
     return performance
 
 
@@ -53,9 +53,9 @@ def test_what_is_above_the_limit_is_never_a_drop_and_the_switch_is_off() -> None
 def test_a_generation_is_judged_by_its_own_level() -> None:
     performance = served([95] * 30)
     for look in range(31, 71):
-        performance.add(ScoreBlock(n=LOOK, correct=80), 1, look * LOOK)
+        performance.add(ScoreBlock(n=LOOK, correct=80), 1, 0, look * LOOK)
         assert performance.drop is None
-    performance.add(ScoreBlock(n=LOOK, correct=10), 0, 7100)  # labels of the old one that came late
+    performance.add(ScoreBlock(n=LOOK, correct=10), 0, 0, 7100)  # labels of the old one that came late
     assert performance.drop is None
 
 
@@ -69,7 +69,7 @@ def test_f1_falls_where_accuracy_hardly_does() -> None:
     for look in range(1, 61):
         found = 5 if look <= 40 else 1
         counts = {"0": (94, 95 - found, 94 - found), "1": (6, 6, found)}
-        performance.add(ScoreBlock(n=LOOK, correct=99 - 6 + found - 4, class_counts=counts), 0, look * LOOK)
+        performance.add(ScoreBlock(n=LOOK, correct=99 - 6 + found - 4, class_counts=counts), 0, 0, look * LOOK)
     assert performance.drop is not None
     assert performance.drop.figure == "F1"
     assert performance.drop.before == pytest.approx(5 / 6, abs=0.01)
@@ -80,7 +80,7 @@ def test_the_macro_f1_of_several_classes() -> None:
     for look in range(1, 81):
         bad = look > 40
         counts = {"a": (90, 90, 88), "b": (5, 5, 0 if bad else 4), "c": (5, 5, 4)}
-        performance.add(ScoreBlock(n=LOOK, correct=96 - 4 * bad, class_counts=counts), 0, look * LOOK)
+        performance.add(ScoreBlock(n=LOOK, correct=96 - 4 * bad, class_counts=counts), 0, 0, look * LOOK)
     assert performance.drop is not None
     assert performance.drop.figure == "F1"
 
@@ -92,7 +92,7 @@ def test_the_error_of_a_regression() -> None:
         for look in range(1, 81):
             errors = np.abs(rng.normal(scale=scale if look > 40 else 1.0, size=LOOK))
             block = ScoreBlock(n=LOOK, absolute_error=float(errors.sum()), squared_error=float((errors * errors).sum()))
-            performance.add(block, 0, look * LOOK)
+            performance.add(block, 0, 0, look * LOOK)
         assert (performance.drop is not None) == found
 
 
@@ -114,7 +114,7 @@ def test_noise_alone_is_an_alarm_in_at_most_one_stream_of_a_hundred() -> None:
         performance = ServedPerformance(pipeline(0.0))
         falls = found = False
         for look, correct in enumerate(right.tolist(), 1):
-            performance.add(ScoreBlock(n=LOOK, correct=correct), 0, look * LOOK)
+            performance.add(ScoreBlock(n=LOOK, correct=correct), 0, 0, look * LOOK)
             found = found or performance.drop is not None
             falls = falls or (look >= 10 and right[: look - 5].mean() - right[look - 5 : look].mean() > 5.0)
         alarms += found
@@ -131,7 +131,7 @@ def test_a_real_drop_is_found_soon() -> None:
         right = [*rng.binomial(LOOK, 0.85, size=50).tolist(), *rng.binomial(LOOK, 0.75, size=30).tolist()]
         performance = ServedPerformance(pipeline())
         for look, correct in enumerate(right, 1):
-            performance.add(ScoreBlock(n=LOOK, correct=correct), 0, look * LOOK)
+            performance.add(ScoreBlock(n=LOOK, correct=correct), 0, 0, look * LOOK)
             if performance.drop is not None:
                 delays.append(look * LOOK - 5000)
                 break
