@@ -8,6 +8,7 @@ from typing import Protocol
 from online import snapshot
 from online.committee import Committee
 from online.detectors.fairness import EqualOpportunity
+from online.pairs import LossPairs
 from online.recency import LAG_LIMIT
 from online.scoreboard import Scoreboard
 from penstock.errors import StateMismatchError
@@ -56,6 +57,7 @@ class Learner:
         self._committee = Committee(pipeline)
         self._generation = 0
         self._scoreboard = Scoreboard(pipeline)
+        self._pairs = LossPairs(pipeline)
         self._fairness = EqualOpportunity(pipeline)
         self._counts: dict[str, int] = {}
         self._muted = False
@@ -80,7 +82,7 @@ class Learner:
 
     def state(self) -> bytes:
         """Committee, detectors and what was counted since the last metrics record."""
-        counted = (self._scoreboard.state(), self._fairness.state(), self._counts)
+        counted = (self._scoreboard.state(), self._pairs.state(), self._fairness.state(), self._counts)
         return pickles.dumps((self._committee, self._detectors, self._generation, *counted))
 
     def restore(self, state: bytes) -> None:
@@ -90,13 +92,14 @@ class Learner:
             ArtifactError: the bytes do not load.
             StateMismatchError: they are the state of another pipeline.
         """
-        committee, detectors, generation, board, fairness, counts = pickles.loads(state)
+        committee, detectors, generation, board, pairs, fairness, counts = pickles.loads(state)
         if not committee.fits(self._pipeline):
             raise StateMismatchError(
                 f"learner state of another pipeline ({committee.pipeline_name}) than {self._pipeline.name}"
             )
         self._committee, self._detectors, self._generation = committee, detectors, generation
         self._scoreboard.restore(board)
+        self._pairs.restore(pairs)
         self._fairness.restore(fairness)
         self._counts = counts
 
@@ -110,6 +113,7 @@ class Learner:
             self._generation = prediction.generation
             self._detectors.reset(self._generation)
         self._scoreboard.add(example)
+        self._pairs.add(example)
         score = self._committee.learn_one(prediction.features, example.value, self._lag(prediction))
         fired = self._detectors.update(example, score) if champion else []
         if champion:
@@ -174,6 +178,7 @@ class Learner:
             blocks=blocks,
             counts=self._counts,
             segments=segments,
+            pairs=self._pairs.flush(),
         )
 
     def _output(self, topic: str, event: Event) -> Output:

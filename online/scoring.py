@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-from penstock.events import Outcome, Prediction, Request, Score
-from penstock.models.slot import ONLINE, Serving
+from penstock.errors import ArtifactError
+from penstock.events import Features, Outcome, Prediction, Request, Score
+from penstock.models.slot import ONLINE, Loaded, Serving, sound_scores
 from penstock.spec import Pipeline
+
+#: Asks one model for the scores of all rows; None where it cannot give them.
+Ask: TypeAlias = Callable[[Loaded, Sequence[Features]], list[Score] | None]
 
 
 def decide(pipeline: Pipeline, score: Score) -> Outcome:
@@ -19,35 +24,61 @@ def decide(pipeline: Pipeline, score: Score) -> Outcome:
     return score
 
 
-def score_requests(pipeline: Pipeline, serving: Serving, requests: Sequence[tuple[Request, int]]) -> list[Prediction]:
-    """One champion prediction per request, in order, all by what ``serving`` holds.
+def score_requests(
+    pipeline: Pipeline, serving: Serving, requests: Sequence[tuple[Request, int]], ask: Ask = sound_scores
+) -> list[Prediction]:
+    """One prediction per request, in order, all by what ``serving`` holds; each model is asked once.
 
     Each request (with checked features) comes with its append time in ms, which stands in for an absent event time; an
-    absent entity is the id.
+    absent entity is the id. The canary's entities are answered by it (role ``canary``), all others by the champion; the
+    scores of the other versions are the prediction's ``shadow``. Where ``ask`` gives None for who should answer, the
+    champion and then the fallbacks stand in, and the prediction names who did; in the shadow it is left out.
+
+    Raises:
+        ArtifactError: neither the champion nor a fallback could answer; or whatever ``ask`` raises.
     """
     if not requests:
         return []
     rows = [request.features for request, _ in requests]
-    champion = serving.champion
-    served = champion.model.score_many(rows)
-    shadows = [(shadow.version, shadow.model.score_many(rows)) for shadow in serving.shadows]
-    snapshot = (champion.snapshot or 0) if champion.version == ONLINE else None
+    scored = {each.version: ask(each, rows) for each in (serving.champion, *serving.shadows)}
+    answering = _answering(serving, rows, scored, ask)
+    snapshots = {
+        each.version: each.snapshot or 0
+        for each in (serving.champion, *serving.shadows, *serving.fallbacks)
+        if each.version == ONLINE
+    }
+    shadows = {version: scores for version, scores in scored.items() if scores is not None}
+    canary = serving.canary if serving.canary and serving.canary.version in shadows else None
     predictions = []
     for index, (request, timestamp_ms) in enumerate(requests):
-        score = served[index]
+        entity = request.id if request.entity is None else request.entity
+        tried = canary is not None and canary.answers(entity)
+        version = canary.version if canary is not None and tried else answering
+        score = shadows[version][index]
         predictions.append(
             Prediction(
                 id=request.id,
-                entity=request.id if request.entity is None else request.entity,
+                entity=entity,
                 event_time_ms=timestamp_ms if request.event_time_ms is None else request.event_time_ms,
                 features=request.features,
-                version=champion.version,
+                version=version,
                 generation=serving.generation,
+                role="canary" if tried else "champion",
                 decision=decide(pipeline, score),
                 score=None if isinstance(score, dict) else score,
                 scores=score if isinstance(score, dict) else None,
-                snapshot=snapshot,
-                shadow={version: scores[index] for version, scores in shadows},
+                snapshot=snapshots.get(version),
+                shadow={other: scores[index] for other, scores in shadows.items() if other != version},
             )
         )
     return predictions
+
+
+def _answering(serving: Serving, rows: Sequence[Features], scored: dict[str, list[Score] | None], ask: Ask) -> str:
+    """The version of the first, of champion and fallbacks, that has scores; a fallback is asked only if need be."""
+    for each in (serving.champion, *serving.fallbacks):
+        if each.version not in scored:
+            scored[each.version] = ask(each, rows)
+        if scored[each.version] is not None:
+            return each.version
+    raise ArtifactError(f"model {serving.champion.version} and all that stand in for it cannot score")

@@ -48,7 +48,8 @@ class Prediction(Event, frozen=True, kw_only=True):
 
     ``score`` is set for binary and regression, ``scores`` (sums to 1) for multiclass. ``snapshot`` is the number
     of examples that the online model had learned (only where ``version`` is ``online``). ``shadow`` holds the
-    scores of the challenger, the newest online snapshot and the predecessor, by version.
+    scores of the other versions (champion, canary, challenger, the newest online snapshot, the predecessor). Who stands
+    in for a champion that cannot score is named by ``version``; the role stays ``champion``.
     """
 
     id: Identifier
@@ -271,6 +272,20 @@ class ScoreBlock(Event, frozen=True, kw_only=True):
     rank_bins: dict[str, dict[int, tuple[int, int]]] = {}
 
 
+class LossPair(Event, frozen=True, kw_only=True):
+    """Mergeable sums over the ``n`` labelled examples that two versions both scored: add them field by field.
+
+    The loss is log loss, of a regression the absolute error. ``difference_squared``: of (first − second) per example.
+    """
+
+    first: str
+    second: str
+    n: int
+    first_loss: float
+    second_loss: float
+    difference_squared: float
+
+
 class DriftCondition(Event, frozen=True, kw_only=True):
     """How far a pipeline's inputs are from their reference at a moment: the drift score, and the share of the watched
     features that moved. ``..._since_ms``: the event time since which it has been above the limit of the retraining
@@ -287,8 +302,9 @@ class Metrics(Event, frozen=True, kw_only=True):
     """Topic ``metrics``: what a stage counted since its last record (``blocks``, ``counts``), and in all (``seen``).
 
     ``blocks`` is keyed by version; ``champion`` is the key of what was served. ``answered``: predictions by the version
-    that was served. ``segments``: of what was served, by attribute and its value. ``condition``: of stage
-    ``incidents``, at each look of the monitors while something is above its limit, and once when that has ended.
+    that was served. ``segments``: of what was served, by attribute and its value. ``pairs``: of every two versions that
+    scored the same examples, by name. ``condition``: of stage ``incidents``, at each look of the monitors
+    while something is above its limit, and once when that has ended.
     """
 
     stage: str
@@ -302,6 +318,7 @@ class Metrics(Event, frozen=True, kw_only=True):
     counts: dict[str, int] = {}
     answered: dict[str, int] = {}
     segments: dict[str, dict[str, ScoreBlock]] = {}
+    pairs: list[LossPair] = []
     condition: DriftCondition | None = None
 
 
@@ -312,7 +329,8 @@ class ModelRecord(Event, frozen=True, kw_only=True):
     has none of its own: the newest ``online-<p>`` snapshots are served.
 
     ``slot``: ``champion``, ``challenger`` or ``canary`` (``version`` empty: the slot was cleared) or
-    ``online-<partition>``. ``share`` of the entities are answered by the canary.
+    ``online-<partition>``. ``share`` of the entities are answered by the canary: those whose hash with
+    ``run_id`` is low.
     ``predecessor`` is scored in shadow until a later record of the same generation names none.
     ``snapshot`` counts what an online model has learned, and starts again with a new epoch; ``offset``, that of the
     newest example in it, only grows.
@@ -380,11 +398,15 @@ class RollbackCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="r
 
 
 class OutcomeCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="outcome"):
-    """Topic ``commands``: the runner of effects finished the fit of a run. The first outcome of (run, step) wins."""
+    """Topic ``commands``: an effect of a run is done; the first outcome of (run, step) wins.
+
+    ``fit``: candidates were fitted and compared. ``check``: the artifact of a version that a person asked for was
+    read and verified; ``error`` says why it cannot serve.
+    """
 
     id: str
     run_id: str
-    step: Literal["fit"]
+    step: Literal["fit", "check"]
     at_ms: int
     error: str = ""
     candidates: list[CandidateResult] = []
@@ -457,14 +479,18 @@ class TickCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="tick"
 
 
 class HealthCommand(Event, frozen=True, kw_only=True, tag_field="kind", tag="health"):
-    """Topic ``commands``: ``version`` does not answer as it should: ``value`` of ``check`` is beyond ``limit``."""
+    """Topic ``commands``: ``version`` does not answer as it should: ``value`` of ``check`` is beyond ``limit``.
+
+    ``failures``: calls in a row; ``errors``: share of the newest calls; ``latency``: seconds of a call; ``load``: its
+    artifact was refused.
+    """
 
     id: str
     by: str
     at_ms: int
     version: str
     generation: int
-    check: Literal["failures", "errors", "latency"]
+    check: Literal["failures", "errors", "latency", "load"]
     value: float
     limit: float
     detail: str = ""

@@ -251,23 +251,30 @@ class Rollout:
     """How a model that passed its gates comes to serve: shadow, canary, full.
 
     ``canary_share`` of the entities are answered by it first, for ``canary_rows`` rows of the stream (0: straight from
-    the shadow). ``approval``: a person has to say yes before it serves. A champion that fails more than ``failures``
-    times in a row, on more than ``error_rate`` of the rows, or takes more than ``latency_s`` is rolled back.
+    the shadow). ``approval``: a person has to say yes before it serves, within ``approval_ms`` of event time (None:
+    whenever). An experiment between two versions ends without a winner after ``experiment_rows`` labelled rows. A
+    champion whose scoring fails in more than ``failures`` calls in a row, in more than ``error_rate`` of the newest
+    calls, or takes more than ``latency_s`` again and again is rolled back.
     """
 
     canary_share: float = 0.0
     canary_rows: int = 1000
     approval: bool = False
+    approval_ms: int | None = 7 * DAY_MS
+    experiment_rows: int = 20_000
     failures: int = 3
     error_rate: float = 0.10
     latency_s: float = 5.0
 
     def __post_init__(self) -> None:
         _at_least("rollout", "canary_rows", self.canary_rows, 1)
+        _at_least("rollout", "experiment_rows", self.experiment_rows, 1)
+        _at_least("rollout", "approval_ms", 1 if self.approval_ms is None else self.approval_ms, 1)
         _at_least("rollout", "failures", self.failures, 1)
-        for name in ("canary_share", "error_rate"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise SpecError(f"rollout: {name} is {getattr(self, name)}, it must be in [0, 1]")
+        if not 0.0 <= self.canary_share < 1.0:
+            raise SpecError(f"rollout: canary_share is {self.canary_share}, it must be at least 0 and below 1")
+        if not 0.0 <= self.error_rate <= 1.0:
+            raise SpecError(f"rollout: error_rate is {self.error_rate}, it must be in [0, 1]")
         if not self.latency_s > 0.0:
             raise SpecError(f"rollout: latency_s is {self.latency_s}, it must be positive")
 

@@ -22,6 +22,7 @@ class CounterName(StrEnum):
     HTTP_REQUESTS = "penstock_http_requests"
     PREDICTIONS = "penstock_predictions"
     SWAPS = "penstock_swaps"
+    FALLBACKS = "penstock_fallbacks"
     MESSAGES = "penstock_messages"
 
 
@@ -52,6 +53,10 @@ HELP: dict[str, tuple[str, tuple[str, ...]]] = {
     CounterName.HTTP_REQUESTS: ("HTTP requests answered.", ("route", "status")),
     CounterName.PREDICTIONS: ("Predictions answered over HTTP.", ("version",)),
     CounterName.SWAPS: ("Model swaps, by outcome.", ("slot", "outcome")),
+    CounterName.FALLBACKS: (
+        "Requests that another version answered because the champion could not score.",
+        ("version", "answered_by"),
+    ),
     CounterName.MESSAGES: ("Messages to people, by whether the target took them.", ("target", "outcome")),
     GaugeName.GENERATION: ("Generation of the champion that is served.", ()),
     GaugeName.CHECKPOINT_BYTES: ("Size of the newest checkpoint.", ("stage",)),

@@ -64,7 +64,12 @@ STAGES: dict[str, StageEntry] = {
     stage.name: stage
     for stage in (
         StageEntry(
-            "scorer", "consumers.scorer", ("requests",), ("predictions", "metrics", "alerts"), "none", ("models",)
+            "scorer",
+            "consumers.scorer",
+            ("requests",),
+            ("predictions", "metrics", "commands", "alerts"),
+            "none",
+            ("models",),
         ),
         StageEntry("joiner", "consumers.joiner", ("predictions", "labels"), ("examples", "metrics"), "waiting records"),
         StageEntry(

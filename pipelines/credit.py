@@ -1,6 +1,6 @@
 """Loan applications: is the loan granted? The demo's stream (Agrawal et al. 1993), made on the fly."""
 
-from penstock.spec import Categorical, Gates, Numeric, Pipeline, Rows
+from penstock.spec import Categorical, Gates, Numeric, Pipeline, RetrainingPolicy, Rollout, Rows
 
 PIPELINE = Pipeline(
     name="credit",
@@ -31,4 +31,7 @@ PIPELINE = Pipeline(
         # Quarters of age granted at rates within four fifths of each other are wrong on more than a fifth of the rows.
         exempt={"age": "the stream's first function grants by age alone, so no accurate model treats ages alike"},
     ),
+    # 500 rows from a candidate to its promotion, as without a canary: in the last 300 it answers a fifth of the people.
+    retraining=RetrainingPolicy(effect_rows=200),
+    rollout=Rollout(canary_share=0.2, canary_rows=300),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from online.policy.advice import moment
-from penstock.events import CancelCommand, Decision, ModelRecord, PauseCommand, RetrainCommand, Step, TickCommand
+from penstock.events import CancelCommand, Decision, PauseCommand, RetrainCommand, Step, TickCommand
 from penstock.spec import DAY_MS, Pipeline
 from retraining.progress import Progress
 from retraining.states import State
@@ -13,8 +13,6 @@ from retraining.triggers import budget_used, draft, labelled_rows, not_started, 
 
 #: The schedule of ticks that are due so long after the last run.
 AT_LATEST = "at_latest"
-#: Phases in which nothing is announced on ``models`` yet.
-_UNSEEN = ("collecting", "fitting", "judged", "registered")
 
 
 def on_retrain(pipeline: Pipeline, state: State, progress: Progress, command: RetrainCommand) -> Decision | None:
@@ -91,10 +89,7 @@ def on_cancel(state: State, progress: Progress, command: CancelCommand) -> Decis
         return msgspec.structs.replace(decision, by=command.by)
     reason = f"{what} ({run.phase})"
     decision = draft(state, progress, "cancelled", run_id=run.id, trigger=trigger, reason=reason)
-    cleared = None
-    if run.phase not in _UNSEEN and run.model is not None:
-        cleared = ModelRecord(slot="challenger", version="", kind="batch", generation=state.champion.generation)
-    return msgspec.structs.replace(decision, by=command.by, version=run.version, model=cleared)
+    return msgspec.structs.replace(decision, by=command.by, version=run.version)
 
 
 def _asked(command: RetrainCommand | PauseCommand | CancelCommand) -> str:

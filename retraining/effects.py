@@ -35,7 +35,7 @@ from retraining.dataset import read_dataset
 from retraining.fitting import Fit, fit_run
 from retraining.provenance import provenance
 from retraining.registration import completed
-from retraining.states import State, fold
+from retraining.states import SCORED, State, fold
 from retraining.warm_start import ONLINE_COPY, Base, BaseSource, base_record, newest_base, no_base
 
 FIRST_RETRY_S = 1.0
@@ -59,7 +59,7 @@ def pending(decisions: Sequence[Decision], commands: Sequence[Command]) -> Work 
         state = fold(state, decision)
         if decision.step == "collected":
             collected = decision
-    finished = {command.run_id for command in commands if isinstance(command, OutcomeCommand)}
+    finished = {command.run_id for command in commands if isinstance(command, OutcomeCommand)}  # checks have other ids
     if collected is None or state.run is None or state.run.phase != "fitting" or state.run.id in finished:
         return None
     return Work(collected, state)
@@ -287,5 +287,6 @@ class EffectRunner:
             self._collected = decision
         if decision.step in ("promoted", "rolled_back") and decision.version != ONLINE:
             self._champions = [*(v for v in self._champions if v != decision.version), decision.version]
-        challenger = self._state.run.version if self._state.run and self._state.run.phase == "shadow" else None
+        run = self._state.run
+        challenger = run.version if run and run.phase in SCORED else None
         self._aliases = (self._state.champion.version, None if challenger in (ONLINE, None, "") else challenger)

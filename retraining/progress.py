@@ -6,10 +6,11 @@ from collections import deque
 from itertools import dropwhile
 from typing import NamedTuple
 
-from penstock.events import DataRange, Drift, DriftCondition, Metrics, ScoreBlock
+from penstock.events import DataRange, Drift, DriftCondition, Metrics
 from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
 from retraining.performance import ServedPerformance
+from retraining.rivalry import Rivalries
 
 #: The block of what was served, whatever its version.
 SERVED = "champion"
@@ -47,27 +48,6 @@ class Warned(NamedTuple):
     since_event_time_ms: int
 
 
-class Rivalry(NamedTuple):
-    """Over the same labelled rows: the sums of the losses, and of their squares, of what was served and of another."""
-
-    rows: int = 0
-    served: float = 0.0
-    served_squared: float = 0.0
-    other: float = 0.0
-    other_squared: float = 0.0
-
-
-def _added(held: Rivalry, served: ScoreBlock, other: ScoreBlock) -> Rivalry:
-    # Of log loss and absolute error a task has one; the other is 0.
-    return Rivalry(
-        held.rows + served.n,
-        held.served + served.log_loss + served.absolute_error,
-        held.served_squared + served.log_loss_squared + served.squared_error,
-        held.other + other.log_loss + other.absolute_error,
-        held.other_squared + other.log_loss_squared + other.squared_error,
-    )
-
-
 class Progress:
     """A cache of the newest metrics and drift; nothing in it is needed to understand a decision that was made.
 
@@ -78,8 +58,7 @@ class Progress:
         self._points: dict[int, deque[Point]] = {}
         self._predicted: dict[int, int] = {}
         self.compared: deque[Compared] = deque(maxlen=COMPARED)
-        self._generation = 0
-        self._rivalries: dict[str, Rivalry] = {}
+        self.rivalries = Rivalries()
         self.performance = ServedPerformance(pipeline)
         self._critical = pipeline.retraining.critical
         self.warnings: dict[str, Warned] = {}
@@ -97,6 +76,7 @@ class Progress:
                 return
             points.append(Point(metrics.seen, metrics.offset, metrics.event_time_ms))
             self._compare(metrics)
+            self.rivalries.observe(metrics)
         elif metrics.stage == "monitor":
             if metrics.seen <= self._predicted.get(metrics.partition, 0):
                 return
@@ -129,16 +109,6 @@ class Progress:
             self.compared.append(Compared(self.labelled, metrics.generation, *losses))
         if served is not None:
             self.performance.add(served, metrics.generation, metrics.partition, self.labelled)
-        if metrics.generation > self._generation:
-            self._generation, self._rivalries = metrics.generation, {}
-        if served is not None and metrics.generation == self._generation:
-            for version, block in metrics.blocks.items():
-                if version != SERVED and block.n == served.n:
-                    self._rivalries[version] = _added(self.rivalry(version, self._generation), served, block)
-
-    def rivalry(self, version: str, generation: int) -> Rivalry:
-        """How ``version`` did beside the champion of ``generation``; no rows where that is not the newest."""
-        return self._rivalries.get(version, Rivalry()) if generation == self._generation else Rivalry()
 
     def _see(self, source: str, event_time_ms: int, record_id: str) -> None:
         self._seen += 1

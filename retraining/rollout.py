@@ -1,14 +1,16 @@
-"""From a fit's outcome to what is served: rejected, or shadow, promoted, settled."""
+"""From a fit's outcome to what is served: rejected, or shadow, canary, promoted, settled."""
 
 from __future__ import annotations
 
 import msgspec
 
-from penstock.events import Decision, ModelRecord, OutcomeCommand
+from penstock.events import Decision, OutcomeCommand
 from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
 from retraining.progress import Progress
-from retraining.states import State
+from retraining.sequential import least_gain
+from retraining.slots import canary_of, crowned
+from retraining.states import SCORED, Run, State
 from retraining.triggers import draft
 
 #: Labelled rows over which a promoted model is compared with its predecessor.
@@ -50,10 +52,10 @@ def on_outcome(state: State, progress: Progress, outcome: OutcomeCommand) -> lis
     if not version:
         why = f"the outcome says that {outcome.winner} passed, but names no artifact"
         return [trained, draft(state, progress, "rejected", run_id=run.id, trigger=run.trigger, reason=why)]
-    return [trained, *_announced(state, progress, outcome, version)]
+    return [trained, *_shadowed(state, progress, outcome, version)]
 
 
-def _announced(state: State, progress: Progress, outcome: OutcomeCommand, version: str) -> list[Decision]:
+def _shadowed(state: State, progress: Progress, outcome: OutcomeCommand, version: str) -> list[Decision]:
     run_id, trigger = outcome.run_id, state.run.trigger if state.run else ""
     if outcome.model is None:
         reason = "the online model passed every gate; it is scored in shadow anyway"
@@ -72,24 +74,67 @@ def _announced(state: State, progress: Progress, outcome: OutcomeCommand, versio
     ]
 
 
-def on_shadowed(pipeline: Pipeline, state: State, progress: Progress) -> Decision | None:
-    """``promoted`` once enough rows were scored in shadow."""
-    run = state.run
-    if run is None or run.phase != "shadow":
+def on_ready(pipeline: Pipeline, state: State, progress: Progress) -> Decision | None:
+    """The next step of a version that was scored for long enough: ``canary``, ``awaiting_approval`` or ``promoted``.
+
+    A canary waits for the end of an experiment: there is one slot for both.
+    """
+    run, rollout = state.run, pipeline.rollout
+    if run is None:
         return None
-    rows = progress.rows - run.shadow_rows
-    if rows < pipeline.retraining.effect_rows:
-        return None
-    generation = state.champion.generation + 1
-    predecessor = msgspec.structs.replace(state.champion, predecessor=None)
-    if run.model is None:
-        record = ModelRecord(slot="champion", version=ONLINE, kind="online", generation=generation)
-    else:
-        record = msgspec.structs.replace(run.model, slot="champion", generation=generation)
-    record = msgspec.structs.replace(record, predecessor=predecessor, run_id=run.id)
-    reason = f"{rows} rows in shadow; it replaces {predecessor.version}"
+    if run.phase == "approved":
+        return _promoted(state, progress, run, "a person has approved it")
+    if run.phase == "shadow" and (rows := progress.rows - run.shadow_rows) >= pipeline.retraining.effect_rows:
+        if rollout.canary_share == 0.0:
+            return _next(pipeline, state, progress, run, f"{rows} rows in shadow")
+        if state.experiment is not None:
+            return None
+        canary = canary_of(run.model, state.champion.generation, run.id, rollout.canary_share)
+        reason = f"{rows} rows in shadow; it answers {rollout.canary_share:.0%} of the entities"
+        decision = draft(state, progress, "canary", run_id=run.id, trigger=run.trigger, reason=reason)
+        return msgspec.structs.replace(decision, version=run.version, model=canary)
+    if run.phase == "canary" and (rows := progress.rows - run.canary_rows) >= rollout.canary_rows:
+        return _next(pipeline, state, progress, run, f"{rows} rows as canary")
+    return None
+
+
+def _next(pipeline: Pipeline, state: State, progress: Progress, run: Run, after: str) -> Decision:
+    if not pipeline.rollout.approval:
+        return _promoted(state, progress, run, after)
+    reason = f"{after}; a person has to approve it: penstock models approve {run.version}"
+    waits = draft(state, progress, "awaiting_approval", run_id=run.id, trigger=run.trigger, reason=reason)
+    return msgspec.structs.replace(waits, version=run.version)
+
+
+def _promoted(state: State, progress: Progress, run: Run, why: str) -> Decision:
+    record = msgspec.structs.replace(crowned(state, run.model), run_id=run.id)
+    reason = f"{why}; it replaces {state.champion.version}"
     promoted = draft(state, progress, "promoted", run_id=run.id, trigger=run.trigger, reason=reason)
-    return msgspec.structs.replace(promoted, version=record.version, generation=generation, model=record)
+    return msgspec.structs.replace(promoted, version=record.version, generation=record.generation, model=record)
+
+
+def on_losing(pipeline: Pipeline, state: State, progress: Progress) -> Decision | None:
+    """``rejected`` where a version in shadow or canary is surely worse than the champion on the same labelled rows."""
+    run, champion = state.run, state.champion
+    if run is None or run.phase not in SCORED:
+        return None
+    rivalry = progress.rivalries.between(champion.version, run.version, champion.generation).turned()
+    lower = least_gain(rivalry, 1.0 - pipeline.gates.confidence)
+    if lower <= 0.0:
+        return None
+    reason = f"worse than {champion.version}: {rivalry.means()}, lower bound of the difference {lower:.4g}"
+    rejected = draft(state, progress, "rejected", run_id=run.id, trigger=run.trigger, reason=reason)
+    return msgspec.structs.replace(rejected, version=run.version)
+
+
+def on_overtaken(_: Pipeline, state: State, progress: Progress) -> Decision | None:
+    """``cancelled`` where a run's version came to serve another way: a person promoted it, or it came back."""
+    run = state.run
+    if run is None or run.phase not in SCORED or run.version != state.champion.version:
+        return None
+    reason = f"{run.version} serves already, by generation {state.champion.generation}"
+    cancelled = draft(state, progress, "cancelled", run_id=run.id, trigger=run.trigger, reason=reason)
+    return msgspec.structs.replace(cancelled, version=run.version)
 
 
 def on_settled(pipeline: Pipeline, state: State, progress: Progress) -> Decision | None:
@@ -110,20 +155,3 @@ def on_settled(pipeline: Pipeline, state: State, progress: Progress) -> Decision
     )
     record = msgspec.structs.replace(promotion.record, predecessor=None)
     return msgspec.structs.replace(settled, version=record.version, model=record)
-
-
-def records_of(decision: Decision) -> list[ModelRecord]:
-    """What a decision announces on the ``models`` topic, in order."""
-    if decision.model is None or decision.step not in (
-        "shadow",
-        "promoted",
-        "rolled_back",
-        "settled",
-        "cancelled",
-    ):
-        return []
-    if decision.step != "promoted":
-        return [decision.model]
-    # The champion first: who serves takes over the challenger that it holds already.
-    cleared = ModelRecord(slot="challenger", version="", kind="batch", generation=decision.generation)
-    return [decision.model, cleared]

@@ -13,7 +13,6 @@ from penstock.events import (
     OutcomeCommand,
     PauseCommand,
     RetrainCommand,
-    RollbackCommand,
     TickCommand,
 )
 from penstock.runtime.stage import Input, Output
@@ -22,8 +21,10 @@ from retraining.alarms import on_drift
 from retraining.asking import on_cancel, on_pause, on_retrain, on_tick
 from retraining.audit import answers
 from retraining.progress import Progress
-from retraining.rollback import on_rollback, on_worse
-from retraining.rollout import on_outcome, on_settled, on_shadowed, records_of
+from retraining.promotion import on_checked
+from retraining.rollout import on_outcome
+from retraining.rollout_steps import ROLLOUT_STEPS, on_asked
+from retraining.slots import announced
 from retraining.states import State, chained, fold
 from retraining.triggers import on_enough, on_waiting
 from retraining.watching import on_condition
@@ -38,6 +39,7 @@ _SEVERITY = {
     "failed": "warning",
     "rolled_back": "warning",
     "refused": "warning",
+    "awaiting_approval": "warning",
 }
 
 
@@ -80,7 +82,8 @@ class Retrainer:
             self.progress.observe(event)
             return []
         if isinstance(event, OutcomeCommand):
-            return on_outcome(self.state, self.progress, event)
+            decide = on_outcome if event.step == "fit" else on_checked
+            return decide(self.state, self.progress, event)
         decision: Decision | None = None
         if isinstance(event, Drift):
             self.progress.observe_drift(event)
@@ -93,15 +96,15 @@ class Retrainer:
             decision = on_pause(self.state, self.progress, event)
         elif isinstance(event, CancelCommand):
             decision = on_cancel(self.state, self.progress, event)
-        elif isinstance(event, RollbackCommand):
-            decision = on_rollback(self.state, self.progress, event)
+        else:
+            decision = on_asked(self._pipeline, self.state, self.progress, event)
         return [decision] if decision else []
 
     def _advance(self) -> list[Output]:
         """Take every step that is due, until none is."""
         outputs: list[Output] = []
         while True:
-            for step in (on_waiting, on_enough, on_worse, on_shadowed, on_settled, on_condition):
+            for step in (on_waiting, on_enough, *ROLLOUT_STEPS, on_condition):
                 decision = step(self._pipeline, self.state, self.progress)
                 if decision is not None:
                     outputs.extend(self._decide(decision))
@@ -110,10 +113,10 @@ class Retrainer:
                 return outputs
 
     def _decide(self, draft: Decision) -> list[Output]:
-        decision = chained(self.state, draft)
-        self.state = fold(self.state, decision)
+        before, decision = self.state, chained(self.state, draft)
+        self.state = fold(before, decision)
         outputs = [Output("decisions", decision.run_id or decision.trigger, decision)]
-        outputs.extend(Output("models", record.slot, record) for record in records_of(decision))
+        outputs.extend(Output("models", record.slot, record) for record in announced(before, self.state))
         if decision.step in _SEVERITY:
             alert = _alert(decision)
             outputs.append(Output("alerts", alert.id, alert))

@@ -17,10 +17,18 @@ from penstock.errors import BrokenChainError
 from penstock.events import DataRange, Decision, ModelRecord, encode
 from penstock.spec import DAY_MS
 
-Phase: TypeAlias = Literal["collecting", "fitting", "judged", "registered", "shadow"]
+Phase: TypeAlias = Literal[
+    "collecting", "fitting", "judged", "registered", "shadow", "canary", "awaiting_approval", "approved"
+]
 
 #: Champions that a rollback can name.
 FORMER = 20
+#: Runs of rollbacks that a person asked for: what is sent back so has not failed by itself.
+ASKED_BACK = "rollback:"
+#: Registered versions that a person can name.
+REGISTERED = 1000
+#: Of a run in one of these phases, the version is scored beside the champion.
+SCORED: tuple[Phase, ...] = ("shadow", "canary", "awaiting_approval", "approved")
 #: How a trigger begins that several warnings make together.
 WARNINGS = "warnings:"
 #: How triggers begin that hold for a while, and what was decided on them that is remembered.
@@ -36,7 +44,9 @@ ORIGIN = ModelRecord(slot="champion", version="online", kind="online", generatio
 class Run:
     """A run that has not ended. ``start`` holds the first offset of its data per partition.
 
-    ``base`` is the stream's count of labelled rows at ``start``, ``shadow_rows`` its rows when the shadow began.
+    ``base`` is the stream's count of labelled rows at ``start``, ``shadow_rows`` its rows when the shadow began and
+    ``canary_rows`` when the canary did, ``waiting_since_ms`` the event time from which on a person's word is awaited.
+    ``model`` is None for the online model; ``canary`` is what the canary's slot holds.
     """
 
     id: str
@@ -49,6 +59,23 @@ class Run:
     version: str = ""
     model: ModelRecord | None = None
     shadow_rows: int = 0
+    canary: ModelRecord | None = None
+    canary_rows: int = 0
+    waiting_since_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """Two versions answer a share of the entities each, until one proves better. ``record``: the canary's slot.
+
+    ``labelled``: labelled rows when it began. ``generation``: of the champion that it is compared with.
+    """
+
+    id: str
+    trigger: str
+    record: ModelRecord
+    labelled: int
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +98,9 @@ class State:
     ``started`` the event times of the runs of a day; ``started_at`` and ``ended_at`` the labelled rows when the last
     run started and ended; ``warned_ms`` the event time up to which warnings were counted; ``paused`` who switched
     retraining off; ``former`` the newest champions that were replaced, the newest last, each version once;
-    ``answered`` the newest commands that have their decision.
+    ``answered`` the newest commands that have their decision;
+    ``registered`` the newest versions that passed their gates; ``failed`` those that were rolled back by themselves and
+    not promoted since; ``checking`` what a person asked for, while the version's artifact is being checked.
     """
 
     next_seq: int = 0
@@ -80,6 +109,10 @@ class State:
     run: Run | None = None
     champion: ModelRecord = ORIGIN
     former: tuple[ModelRecord, ...] = ()
+    registered: tuple[ModelRecord, ...] = ()
+    failed: frozenset[str] = frozenset()
+    experiment: Experiment | None = None
+    checking: Decision | None = None
     promotion: Promotion | None = None
     deferred: Decision | None = None
     ended_at: int | None = None
@@ -165,23 +198,55 @@ def fold(state: State, decision: Decision) -> State:
         if state.promotion is None or decision.model is None:
             raise BrokenChainError(f"decision {decision.seq}: settled, but no promotion waits for it")
         return replace(state, promotion=None, champion=decision.model)
-    if decision.step == "refused":
-        return replace(state, seen=state.seen | {decision.trigger})
+    if decision.step in ("refused", "recorded"):
+        return _noted(state, decision)
     if decision.step in ("paused", "resumed"):
         paused = decision if decision.step == "paused" else None
         return replace(state, paused=paused, seen=state.seen | {decision.trigger})
     if decision.step == "rolled_back":
-        if decision.model is None or decision.model.generation != state.champion.generation + 1:
-            raise BrokenChainError(f"decision {decision.seq}: rolled back to no model of the next generation")
         state = replace(state, ended_at=decision.labelled, seen=state.seen | {decision.trigger})
-        return _enthroned(state, decision, decision.model)
+        return _enthroned(state, decision)
+    if state.experiment is not None and state.experiment.id == decision.run_id:
+        return _tried(state, state.experiment, decision)
+    if state.checking is not None and state.checking.run_id == decision.run_id:
+        return _asked_for(state, decision)
     if state.run is None or state.run.id != decision.run_id:
         raise BrokenChainError(
             f"decision {decision.seq}: {decision.step} of run {decision.run_id}, which is not going on"
         )
-    if decision.step == "cancelled":
-        return replace(state, run=None, ended_at=decision.labelled, seen=state.seen | {decision.trigger})
     return _advanced(state, state.run, decision)
+
+
+def _noted(state: State, decision: Decision) -> State:
+    """A command that changes nothing (yet). One that names a model waits until its artifact was checked."""
+    checking = None if state.checking and state.checking.trigger == decision.trigger else state.checking
+    if decision.step == "recorded" and decision.model is not None:
+        checking = decision
+    return replace(state, checking=checking, seen=state.seen | {decision.trigger})
+
+
+def _asked_for(state: State, decision: Decision) -> State:
+    """What a person asked for happens: a version is promoted, or an experiment begins."""
+    state = replace(state, checking=None)
+    if decision.step == "promoted":
+        return _enthroned(state, decision)
+    if decision.step != "canary" or decision.model is None:
+        raise BrokenChainError(f"decision {decision.seq}: {decision.step} is nothing that a person can ask for")
+    experiment = Experiment(
+        decision.run_id, decision.trigger, decision.model, decision.labelled, state.champion.generation
+    )
+    return replace(state, experiment=experiment)
+
+
+def _tried(state: State, experiment: Experiment, decision: Decision) -> State:
+    """The next step of an experiment: another share, or its end."""
+    state = replace(state, seen=state.seen | {decision.trigger})
+    if decision.step == "canary" and decision.model is not None:
+        return replace(state, experiment=replace(experiment, record=decision.model))
+    if decision.step not in ("promoted", "rejected", "cancelled"):
+        raise BrokenChainError(f"decision {decision.seq}: {decision.step} of experiment {experiment.id}")
+    state = replace(state, experiment=None)
+    return _enthroned(state, decision) if decision.step == "promoted" else state
 
 
 def _told(state: State, trigger: str, why: str) -> tuple[tuple[str, str], ...]:
@@ -226,36 +291,67 @@ _AFTER: dict[str, tuple[Phase, ...]] = {
     "trained": ("fitting",),
     "registered": ("judged",),
     "shadow": ("judged", "registered"),
-    "promoted": ("shadow",),
-    "rejected": ("judged",),
+    "canary": ("shadow",),
+    "awaiting_approval": ("shadow", "canary"),
+    "approved": ("awaiting_approval",),
+    "promoted": ("shadow", "canary", "approved"),
+    "rejected": ("judged", *SCORED),
     "failed": ("collecting", "fitting"),
+    "cancelled": ("collecting", "fitting", "judged", "registered", *SCORED),
 }
 
 
 def _advanced(state: State, run: Run, decision: Decision) -> State:
-    if run.phase not in _AFTER[decision.step]:
+    if run.phase not in _AFTER.get(decision.step, ()):
         raise BrokenChainError(f"decision {decision.seq}: {decision.step}, but run {run.id} is {run.phase}")
     if decision.step == "collected":
         return replace(state, run=replace(run, phase="fitting"))
     if decision.step == "trained":
         return replace(state, run=replace(run, phase="judged", version=decision.version))
     if decision.step == "registered":
-        return replace(state, run=replace(run, phase="registered", model=decision.model))
+        return _registered(replace(state, run=replace(run, phase="registered", model=decision.model)), decision)
     if decision.step == "shadow":
-        shadow = replace(run, phase="shadow", version=decision.version, shadow_rows=decision.rows)
-        return replace(state, run=shadow)
+        challenger = replace(
+            run, phase="shadow", version=decision.version, model=decision.model, shadow_rows=decision.rows
+        )
+        return replace(state, run=challenger)
+    if decision.step == "canary":
+        canary = replace(run, phase="canary", canary=decision.model, canary_rows=decision.rows)
+        return replace(state, run=canary)
+    state = replace(state, seen=state.seen | {decision.trigger})
+    if decision.step == "awaiting_approval":
+        waiting = replace(run, phase="awaiting_approval", waiting_since_ms=decision.event_time_ms)
+        return replace(state, run=waiting)
+    if decision.step == "approved":
+        return replace(state, run=replace(run, phase="approved"))
     state = replace(state, run=None, ended_at=decision.labelled)
-    if decision.step == "promoted" and decision.model is not None:
-        return _enthroned(state, decision, decision.model)
-    return state
+    return _enthroned(state, decision) if decision.step == "promoted" else state
 
 
-def _enthroned(state: State, decision: Decision, record: ModelRecord) -> State:
+def _registered(state: State, decision: Decision) -> State:
+    if decision.model is None:
+        raise BrokenChainError(f"decision {decision.seq}: registered without a model")
+    return replace(state, registered=(*state.registered, decision.model)[-REGISTERED:])
+
+
+def _enthroned(state: State, decision: Decision) -> State:
+    record = decision.model
+    if record is None or record.generation != state.champion.generation + 1:
+        raise BrokenChainError(f"decision {decision.seq}: {decision.step} to no model of the next generation")
     replaced = msgspec.structs.replace(state.champion, predecessor=None)
     former = [*(held for held in state.former if held.version not in (replaced.version, record.version)), replaced]
     returned = decision.step == "rolled_back"
-    promotion = Promotion(decision.run_id, decision.trigger, decision.event_time_ms, record, returned)
-    return replace(state, champion=record, former=tuple(former[-FORMER:]), promotion=promotion)
+    failed = state.failed - {record.version}
+    if returned and not decision.run_id.startswith(ASKED_BACK):
+        failed |= {replaced.version}
+    return replace(
+        state,
+        champion=record,
+        former=tuple(former[-FORMER:]),
+        failed=failed,
+        checking=None if state.checking and state.checking.run_id == decision.run_id else state.checking,
+        promotion=Promotion(decision.run_id, decision.trigger, decision.event_time_ms, record, returned),
+    )
 
 
 def starts(data: DataRange) -> dict[str, int]:

@@ -11,7 +11,7 @@ from penstock.log.port import Record
 from penstock.models.artifact import ArtifactStore
 from penstock.models.registry import RegisteredVersion
 from penstock.models.slot import ONLINE
-from retraining.rollout import records_of
+from retraining import slots
 from retraining.states import State, fold
 
 
@@ -59,9 +59,11 @@ def head_problem(decisions: Sequence[Decision], seq: int, hash_: str) -> Problem
 
 
 def announced(decisions: Iterable[Decision]) -> Iterator[ModelRecord]:
-    """The records of ``models`` that the decisions announce, in order."""
+    """The records of ``models`` that the decisions (a whole chain from the first on) announce, in order."""
+    state = State()
     for decision in decisions:
-        yield from records_of(decision)
+        before, state = state, fold(state, decision)
+        yield from slots.announced(before, state)
 
 
 def model_problems(decisions: Sequence[Decision], models: Sequence[tuple[Record, ModelRecord]]) -> list[Problem]:

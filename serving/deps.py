@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from penstock.clock import Clock
 from penstock.log.port import Log
 from penstock.models.slot import ServedModels
+from penstock.models.watch import Watch
 from penstock.settings import Settings
 from penstock.spec import Pipeline
 from penstock.telemetry import Telemetry
@@ -22,3 +23,4 @@ class ServingDeps:
     telemetry: Telemetry
     clock: Clock
     settings: Settings
+    watch: Watch

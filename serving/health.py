@@ -78,12 +78,14 @@ def model_routes(deps: ServingDeps) -> APIRouter:
 
 
 def served(deps: ServingDeps) -> dict[str, Any]:
-    """The champion's version, kind and snapshot, its generation, and what is scored in its shadow."""
+    """The champion (version, kind, snapshot), its generation, what is scored in its shadow, and the canary."""
     serving = deps.served.serving
+    canary = serving.canary
     return {
         **_about(serving.champion),
         "generation": serving.generation,
         "shadows": [_about(shadow) for shadow in serving.shadows],
+        "canary": {"version": canary.version, "share": canary.share} if canary else None,
     }
 
 

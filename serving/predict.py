@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -11,8 +12,9 @@ from fastapi import APIRouter, Request, Response
 
 from online.scoring import score_requests
 from penstock import events
-from penstock.errors import LogUnavailableError
+from penstock.errors import LogError, LogUnavailableError
 from penstock.log.port import Message
+from penstock.models.watch import topic_of
 from penstock.telemetry import CounterName
 from serving.deps import ServingDeps
 from serving.incoming import decode_labels, decode_rows, label_decoder, read_body, request_decoder
@@ -86,15 +88,25 @@ def _score(deps: ServingDeps, requests: Sequence[events.Request]) -> list[bytes]
         return []
     serving = deps.served.serving  # read once: a swap cannot come between two rows of one answer
     now_ms = deps.clock.now_ms()
-    predictions = score_requests(deps.pipeline, serving, [(request, now_ms) for request in requests])
-    encoded = [events.encode(prediction) for prediction in predictions]
-    deps.log.append(
-        [
-            Message("predictions", prediction.entity.encode(), value)
-            for prediction, value in zip(predictions, encoded, strict=True)
-        ]
+    watch = deps.watch
+    predictions = score_requests(
+        deps.pipeline, serving, [(request, now_ms) for request in requests], watch.asking(serving)
     )
-    deps.telemetry.count(CounterName.PREDICTIONS, len(encoded), version=serving.champion.version)
+    watch.answered(serving, predictions)
+    encoded = [events.encode(prediction) for prediction in predictions]
+    messages = [
+        Message("predictions", prediction.entity.encode(), value)
+        for prediction, value in zip(predictions, encoded, strict=True)
+    ]
+    news = watch.news(now_ms)
+    messages += [Message(topic_of(said), said.id.encode(), events.encode(said)) for said in news]
+    try:
+        deps.log.append(messages)
+    except LogError:
+        watch.unsaid(news)
+        raise
+    for version, rows in Counter(prediction.version for prediction in predictions).items():
+        deps.telemetry.count(CounterName.PREDICTIONS, rows, version=version)
     return encoded
 
 

@@ -19,6 +19,9 @@ from online.committee import Committee
 from penstock.log.librdkafka_config import RETRY_BACKOFF_MS
 from penstock.models.artifact import MemoryArtifacts
 from penstock.models.slot import ServedModels
+from penstock.models.watch import Watch
+from penstock.spec import Rollout
+from penstock.telemetry import Telemetry
 
 POLL_S = 0.05
 #: Examples that the served model has learned: enough for its trees to have grown.
@@ -32,7 +35,7 @@ def taught_scorer(pipeline: str) -> Scorer:
     for example in islice(examples(source, TAUGHT), TAUGHT):
         model.learn_one(example.prediction.features, example.value)
     served = ServedModels(MemoryArtifacts(SIGNER), lambda *_: model, model, lambda *_: None)
-    return Scorer(source.pipeline, served)
+    return Scorer(source.pipeline, served, Watch(Rollout(), "scorer", time.monotonic, Telemetry()))
 
 
 class _Stage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,11 +20,13 @@ from penstock.log.librdkafka import LibrdkafkaLog
 from penstock.log.port import Log
 from penstock.models.artifact import MemoryArtifacts
 from penstock.models.slot import ServedModels
+from penstock.models.watch import Watch
 from penstock.runtime.checkpoint import DirectoryCheckpoints
 from penstock.runtime.collector import calm_collector
 from penstock.runtime.commits import BackgroundCommits
 from penstock.runtime.loop import LoopOptions, StageLoop
 from penstock.runtime.stage import Stage
+from penstock.spec import Rollout
 from penstock.telemetry import Telemetry
 from penstock.topology import STAGES
 
@@ -41,7 +44,7 @@ class FreeModel:
 def free_scorer(pipeline: str) -> Scorer:
     """The scorer stage serving a model that costs nothing."""
     served = ServedModels(MemoryArtifacts(SIGNER), lambda *_: FreeModel(), FreeModel(), lambda *_: None)
-    return Scorer(spec(pipeline), served)
+    return Scorer(spec(pipeline), served, Watch(Rollout(), "scorer", time.monotonic, Telemetry()))
 
 
 def new_loop(

@@ -15,7 +15,10 @@ from consumers.scorer import Scorer
 from penstock.events import Features, Score
 from penstock.models.artifact import MemoryArtifacts
 from penstock.models.slot import ServedModels
+from penstock.models.watch import Watch
 from penstock.runtime.loop import StageLoop
+from penstock.spec import Rollout
+from penstock.telemetry import Telemetry
 
 POLL_S = 0.05
 
@@ -50,7 +53,8 @@ _open: list[tuple[StageLoop, Stopwatch, Any]] = []
 def open_scorer(bootstrap: str, pipeline: str, member: str, turns: int) -> None:
     """Make the loop of ``member``; it has not joined yet."""
     served = ServedModels(MemoryArtifacts(SIGNER), lambda *_: SlowModel(turns), SlowModel(turns), lambda *_: None)
-    scorer, watch = Scorer(spec(pipeline, partitions=2), served), Stopwatch()
+    health = Watch(Rollout(), "scorer", time.monotonic, Telemetry())
+    scorer, watch = Scorer(spec(pipeline, partitions=2), served, health), Stopwatch()
     opened = kafka_log(bootstrap, pipeline)
     folder = tempfile.mkdtemp(prefix="bench-slow-")
     loop = new_loop(opened.__enter__(), "scorer", pipeline, "slow", Path(folder), lambda: scorer, watch, member=member)

@@ -15,6 +15,7 @@ from penstock.log.port import Log, Message, Record, TopicPartition
 from penstock.models.artifact import ArtifactStore
 from penstock.models.slot import ServedModels, is_older
 from penstock.models.snapshots import SnapshotPublisher
+from penstock.models.watch import Watch, unloadable
 from penstock.runtime.checkpoint import CheckpointStore
 from penstock.runtime.commits import Commits, InlineCommits
 from penstock.runtime.loop import LoopOptions, StageLoop, group_name
@@ -24,6 +25,9 @@ from penstock.runtime.stage import Stage
 from penstock.spec import Pipeline
 from penstock.telemetry import CounterName, GaugeName, Telemetry
 from penstock.topology import STAGES
+
+#: Slots whose version the retrainer decides on: it hears when one cannot be loaded.
+ROLLED_OUT = ("champion", "challenger", "canary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,11 @@ def _refused(system: System, record: ModelRecord, why: str) -> None:
         at_ms=system.clock.now_ms(),
         source="scorer",
     )
-    system.log.append([Message("alerts", alert.id.encode(), encode(alert))])
+    messages = [Message("alerts", alert.id.encode(), encode(alert))]
+    if record.slot in ROLLED_OUT:
+        health = unloadable(record, why, "serving", system.clock.now_ms())
+        messages.append(Message("commands", health.id.encode(), encode(health)))
+    system.log.append(messages)
 
 
 class ModelsTail:
@@ -192,7 +200,8 @@ def _stages(role: str, system: System, models: ModelsTail | None) -> Callable[[i
     from consumers.scorer import Scorer
 
     served = models.served
-    return lambda _: Scorer(pipeline, served)
+    watch = Watch(pipeline.rollout, role, system.clock.monotonic_s, system.telemetry)
+    return lambda _: Scorer(pipeline, served, watch)
 
 
 STREAM_ROLES: Sequence[str] = ("scorer", "joiner", "learner", "monitor", "incidents", "retrainer", "notifier")

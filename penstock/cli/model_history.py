@@ -40,9 +40,9 @@ def show(ctx: typer.Context, version: Annotated[str, typer.Argument(metavar="VER
 def versions_of(decisions: list[Decision]) -> list[dict[str, object]]:
     """One entry per version, from the chain of decisions. The champion starts as ``online``."""
     entries: dict[str, dict[str, object]] = {ONLINE: _entry(ONLINE, "online", "champion")}
-    champion = ONLINE
+    champion, before = ONLINE, dict[str, str]()
     for decision in decisions:
-        if not decision.version or decision.step in ("settled", "not_started", "refused"):
+        if not decision.version or decision.step in ("settled", "not_started", "refused", "recorded"):
             continue
         kind = "online" if decision.version == ONLINE else "batch"
         entry = entries.setdefault(decision.version, _entry(decision.version, kind, decision.step))
@@ -52,8 +52,13 @@ def versions_of(decisions: list[Decision]) -> list[dict[str, object]]:
             entries[champion]["status"] = left if champion != ONLINE else "shadow"
             champion = decision.version
             entry["generation"] = decision.generation
-        if decision.version != champion or crowned:
+        if decision.run_id.startswith("experiment:") and not crowned:
+            # What it was before, an experiment does not change.
+            before.setdefault(decision.version, str(entry["status"]))
+            entry["status"] = "experiment" if decision.step == "canary" else before.pop(decision.version)
+        elif decision.version != champion or crowned:
             entry["status"] = "champion" if crowned else decision.step
+            before.pop(decision.version, None)
         entry["trigger"], entry["reason"] = decision.trigger, decision.reason
     return list(entries.values())
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from typing import Annotated
 
-import msgspec
 import typer
 
-from penstock.cli.compose import System, decisions_in, decisions_of
+from penstock.cli import promotion
+from penstock.cli.compose import decisions_in, decisions_of
 from penstock.cli.context import of, table
 from penstock.cli.installation import installation, log_of
 from penstock.cli.model_card import card
 from penstock.cli.model_history import show, versions_of
-from penstock.cli.retrain import whoami
-from penstock.errors import DependencyError
-from penstock.events import Decision, RollbackCommand, encode
-from penstock.log.port import Message
 from penstock.models.slot import ONLINE
-
-#: How long a command waits for the decision on it.
-ANSWER_S = 10.0
 
 app = typer.Typer(help="The model versions.", no_args_is_help=True)
 app.command("card")(card)
@@ -65,37 +56,5 @@ def rebuild(ctx: typer.Context, version: Annotated[str, typer.Argument(metavar="
         raise typer.Exit(1)
 
 
-@app.command("rollback")
-def rollback(
-    ctx: typer.Context,
-    version: Annotated[
-        str,
-        typer.Argument(metavar="VERSION", help="A version that served before; default: the one before the present."),
-    ] = "",
-    reason: Annotated[str, typer.Option("--reason", help="Why; goes into the record.", metavar="TEXT")] = "",
-) -> None:
-    """Serve a former champion again. Exit 1 where that is refused, 3 where no retrainer answers yet."""
-    context = of(ctx)
-    with installation(context, context.pipeline()) as system:
-        command = RollbackCommand(
-            id=f"rollback-{uuid.uuid4()}", by=whoami(), at_ms=system.clock.now_ms(), version=version, reason=reason
-        )
-        system.log.append([Message("commands", command.id.encode(), encode(command))])
-        decision = _answer(system, f"command:{command.id}")
-    if decision is None:
-        raise DependencyError(
-            f"no retrainer has answered within {ANSWER_S:.0f} s; {command.id} waits in the log for one"
-        )
-    context.show(msgspec.to_builtins(decision), f"{decision.step} {decision.version}: {decision.reason}")
-    if decision.step == "refused":
-        raise typer.Exit(1)
-
-
-def _answer(system: System, trigger: str) -> Decision | None:
-    deadline_s = system.clock.monotonic_s() + ANSWER_S
-    while system.clock.monotonic_s() < deadline_s:
-        for decision in reversed(decisions_of(system)):
-            if decision.trigger == trigger:
-                return decision
-        time.sleep(0.1)
-    return None
+for verb in (promotion.approve, promotion.reject, promotion.promote, promotion.rollback, promotion.experiment):
+    app.command()(verb)

@@ -26,6 +26,7 @@ from penstock.cli.stopping import stopped_by_signals
 from penstock.clock import SystemClock
 from penstock.errors import RegistryError, UsageError
 from penstock.log.open import bootstrap_of
+from penstock.models.watch import Watch
 from penstock.runtime.collector import calm_collector
 from penstock.runtime.loop import PATIENCE_S, LoopOptions
 from penstock.runtime.patience import Patience
@@ -136,6 +137,7 @@ def run_roles(
         decides = partial(loops["retrainer"].holds, 0)
         work = partial(_run_effects, context, system, decides, stop, patience)
         effects.append(_guarded("effects", work, failures, stop))
+        effects.append(_guarded("checks", partial(_run_checks, system, decides, stop, patience), failures, stop))
     if "notifier" in loops:
         tells = partial(loops["notifier"].holds, 0)
         effects.append(_guarded("notifier", partial(notified, system, routes, tells, stop), failures, stop))
@@ -213,12 +215,30 @@ def _run_effects(
             stop.wait(EFFECTS_EVERY_S)
 
 
+def _run_checks(system: System, decides: Callable[[], bool], stop: threading.Event, patience: Patience) -> None:
+    """Check the artifacts that people ask for, while ``decides`` says that the retrainer decides here."""
+    while not decides():
+        if stop.wait(EFFECTS_EVERY_S):
+            return
+    from online.loading import model_loader
+    from retraining.checking import Checker
+
+    load = model_loader(system.pipeline)
+    checker = patience.call(
+        "checks", lambda: Checker(system.pipeline, system.log, system.artifacts, load, system.clock)
+    )
+    while not stop.is_set():
+        if not decides() or not checker.step():
+            stop.wait(EFFECTS_EVERY_S)
+
+
 def _run_serving(context: Context, system: System, stop: threading.Event, patience: Patience) -> None:
     from serving.app import run_server
     from serving.deps import ServingDeps
 
     served = served_models(system)
-    deps = ServingDeps(system.pipeline, system.log, served, system.telemetry, system.clock, context.settings)
+    watch = Watch(system.pipeline.rollout, "serving", system.clock.monotonic_s, system.telemetry)
+    deps = ServingDeps(system.pipeline, system.log, served, system.telemetry, system.clock, context.settings, watch)
 
     def ready(url: str) -> None:
         write_address(context.data_dir, url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from online.loading import model_loader
 from penstock.cli.compose import STREAM_ROLES, System, make_loop
 from penstock.clock import VirtualClock
 from penstock.log.memory import MemoryLog
@@ -17,6 +18,7 @@ from penstock.runtime.loop import LoopOptions, StageLoop
 from penstock.spec import Pipeline
 from penstock.telemetry import Telemetry
 from producers.schedule import Tick
+from retraining.checking import Checker
 from retraining.effects import EffectRunner
 
 #: Signs what never leaves the process.
@@ -48,20 +50,22 @@ def run_virtual(pipeline: Pipeline, ticks: Iterable[Tick], on_row: Callable[[int
     options = LoopOptions(checkpoint_every_s=_NEVER_S)
     loops = [make_loop(role, system, f"{role}-0", options) for role in STREAM_ROLES if role not in PEOPLES]
     effects = EffectRunner(pipeline, log, artifacts, MemoryRegistry(), clock)
+    checker = Checker(pipeline, log, artifacts, model_loader(pipeline), clock)
     for tick in ticks:
         clock.advance_to_ms(max(clock.now_ms() + 1, tick.time_ms))
         log.append(tick.messages)
-        _settle(loops, effects)
+        _settle(loops, [effects.step, checker.step])
         on_row(tick.row)
     return VirtualRun(system)
 
 
-def _settle(loops: list[StageLoop], effects: EffectRunner) -> None:
+def _settle(loops: list[StageLoop], effects: list[Callable[[], bool]]) -> None:
     working = True
     while working:
         working = False
         for loop in loops:
             while loop.step(0.0):
                 working = True
-        while effects.step():
-            working = True
+        for step in effects:
+            while step():
+                working = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ from penstock.models.model import Model
 Loader: TypeAlias = Callable[[ModelKind, bytes], Model]
 
 ONLINE = "online"
+#: The version that answers where no model can.
+PRIOR = "prior"
 #: Prefix of the online models' slots, one per partition. A slot of any other name is a newer writer's, and ignored.
 _ONLINE_SLOT = "online-"
 WARM_ROWS = 32
@@ -34,12 +37,31 @@ class Loaded(NamedTuple):
     parts: tuple[ModelRecord, ...] = ()
 
 
+class Canary(NamedTuple):
+    """Who answers ``share`` of the entities instead of the champion: always the same ones, drawn anew by ``seed``."""
+
+    version: str
+    share: float
+    seed: str
+
+    def answers(self, entity: str) -> bool:
+        """Whether ``entity`` is one of those: its BLAKE2b hash, keyed by ``seed``, is in the lowest ``share``."""
+        key = hashlib.sha256(self.seed.encode()).digest()
+        return int.from_bytes(hashlib.blake2b(entity.encode(), digest_size=8, key=key).digest()) < self.share * 2.0**64
+
+
 class Serving(NamedTuple):
-    """What is served at one moment; replaced as a whole. ``shadows`` are other versions than the champion's."""
+    """What is served at one moment; replaced as a whole.
+
+    ``shadows`` are other versions than the champion's; the ``canary`` is one of them. ``fallbacks`` answer, in this
+    order, where the champion cannot: the last good version, the online model, the prior.
+    """
 
     generation: int
     champion: Loaded
     shadows: tuple[Loaded, ...] = ()
+    canary: Canary | None = None
+    fallbacks: tuple[Loaded, ...] = ()
 
 
 class _Average:
@@ -62,10 +84,22 @@ def _mean(scores: Sequence[Score]) -> Score:
     return {name: sum(table[name] for table in tables) / len(tables) for name in tables[0]}
 
 
-def _check_scores(version: str, scores: Sequence[Score], rows: int) -> None:
-    numbers = [number for score in scores for number in (score.values() if isinstance(score, dict) else [score])]
-    if len(scores) != rows or not all(math.isfinite(number) for number in numbers):
-        raise ArtifactError(f"model {version}: its scores on recent rows are not one finite score per row")
+def sound_scores(loaded: Loaded, rows: Sequence[Features]) -> list[Score]:
+    """One finite score per row.
+
+    Raises:
+        ArtifactError: they are not; or whatever the model raises.
+    """
+    scores = loaded.model.score_many(rows)
+    if len(scores) != len(rows) or not _finite(scores):
+        raise ArtifactError(f"model {loaded.version}: its scores are not one finite score per row")
+    return scores
+
+
+def _finite(scores: Sequence[Score]) -> bool:
+    numbers = [number for score in scores for number in (score.values() if isinstance(score, dict) else (score,))]
+    # The sum of finite numbers is finite unless it overflows: one look at it is enough in all but that case.
+    return math.isfinite(sum(numbers)) or all(map(math.isfinite, numbers))
 
 
 def is_older(record: ModelRecord, held: ModelRecord | None) -> bool:
@@ -106,13 +140,17 @@ class ServedModels:
         self._recent: deque[Features] = deque(maxlen=WARM_ROWS)
         self._online_records: dict[str, ModelRecord] = {}
         self._online_parts: dict[str, Loaded] = {}
+        self._prior = Loaded(PRIOR, "prior", prior)
         self._online = Loaded(ONLINE, "prior", prior, 0)
         self._champion_batch: Loaded | None = None
+        self._last_good: Loaded | None = None
+        self._canary: Loaded | None = None
+        self._canary_record: ModelRecord | None = None
         self._predecessor: Loaded | None = None
         self._challenger: Loaded | None = None
         self._champion_record: ModelRecord | None = None
         self._generation = 0
-        self._serving = Serving(0, self._online)
+        self._serving = self._compose()
 
     @property
     def serving(self) -> Serving:
@@ -130,6 +168,8 @@ class ServedModels:
                 changed = self._apply_champion(record)
             elif record.slot == "challenger":
                 changed = self._apply_challenger(record)
+            elif record.slot == "canary":
+                changed = self._apply_canary(record)
             else:
                 changed = record.slot.startswith(_ONLINE_SLOT) and self._apply_online(record)
         except PenstockError as error:
@@ -146,9 +186,19 @@ class ServedModels:
         predecessor = None
         if record.predecessor is not None and record.predecessor.version != ONLINE:
             predecessor = self._predecessor_of(record.predecessor)
+        self._last_good = self._good_before(batch, predecessor)
         self._champion_batch, self._predecessor = batch, predecessor
         self._champion_record, self._generation = record, record.generation
         return True
+
+    def _good_before(self, batch: Loaded | None, predecessor: Loaded | None) -> Loaded | None:
+        """The batch model that may answer for the next champion, ``batch``; of a version we go back to, none."""
+        before = self._champion_batch or predecessor
+        version = batch.version if batch else ONLINE
+        if before is None or before.version == version:
+            return self._last_good
+        went_back = self._last_good is not None and self._last_good.version == version
+        return None if went_back else before
 
     def _predecessor_of(self, record: ModelRecord) -> Loaded | None:
         """It is only scored in shadow: one that cannot be had is refused alone, and the champion serves."""
@@ -162,6 +212,14 @@ class ServedModels:
         had_one = self._challenger is not None
         self._challenger = None if not record.version or record.version == ONLINE else self._reuse_or_fetch(record)
         return had_one or self._challenger is not None
+
+    def _apply_canary(self, record: ModelRecord) -> bool:
+        if record == self._canary_record or (not record.version and self._canary_record is None):
+            return False
+        batch = bool(record.version) and record.version != ONLINE
+        self._canary = self._reuse_or_fetch(record) if batch else None
+        self._canary_record = record if record.version else None
+        return True
 
     def _apply_online(self, record: ModelRecord) -> bool:
         held = self._online_records.get(record.slot)
@@ -177,7 +235,7 @@ class ServedModels:
         return True
 
     def _reuse_or_fetch(self, record: ModelRecord) -> Loaded:
-        for held in (self._champion_batch, self._challenger, self._predecessor):
+        for held in (self._champion_batch, self._challenger, self._canary, self._predecessor, self._last_good):
             if held is not None and held.version == record.version:
                 return held
         return self._fetch(record)
@@ -186,18 +244,29 @@ class ServedModels:
         data = self._artifacts.get(record.uri, record.digest, record.signature)
         try:
             model = self._load(record.kind, data)
+            loaded = Loaded(record.version, record.kind, model, record.snapshot)
             if self._recent:
-                _check_scores(record.version, model.score_many(list(self._recent)), len(self._recent))
+                sound_scores(loaded, list(self._recent))
         except PenstockError:
             raise
         except Exception as error:  # a loaded artifact may fail in any way; the old model keeps serving
             raise ArtifactError(f"model {record.version}: {type(error).__name__}: {error}") from error
-        return Loaded(record.version, record.kind, model, record.snapshot)
+        return loaded
 
     def _compose(self) -> Serving:
-        champion = self._champion_batch or self._online
-        shadows: list[Loaded] = []
-        for candidate in (self._online, self._challenger, self._predecessor):
-            if candidate is not None and candidate.version not in {champion.version, *(s.version for s in shadows)}:
-                shadows.append(candidate)
-        return Serving(self._generation, champion, tuple(shadows))
+        champion, record = self._champion_batch or self._online, self._canary_record
+        shadows = _others((self._online, self._challenger, self._canary, self._predecessor), champion)
+        canary = None
+        if record is not None and record.version in {shadow.version for shadow in shadows}:
+            canary = Canary(record.version, record.share, record.run_id or record.version)
+        fallbacks = _others((self._last_good, self._online, self._prior), champion)
+        return Serving(self._generation, champion, shadows, canary, fallbacks)
+
+
+def _others(candidates: Sequence[Loaded | None], champion: Loaded) -> tuple[Loaded, ...]:
+    """Each version once, and not the champion's."""
+    found: dict[str, Loaded] = {}
+    for candidate in candidates:
+        if candidate is not None and candidate.version != champion.version:
+            found.setdefault(candidate.version, candidate)
+    return tuple(found.values())

@@ -19,7 +19,7 @@ from tests.system.folding import fold_differences, learned_by
 from tests.system.log_reader import Recorded, Stored
 
 #: A step of a run that happens at most once.
-ONCE = ("trained", "registered", "shadow", "promoted", "rejected", "failed", "settled")
+ONCE = ("trained", "registered", "shadow", "canary", "promoted", "rejected", "failed", "settled")
 INGRESS = ("requests", "labels")
 
 

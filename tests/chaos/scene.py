@@ -29,7 +29,7 @@ PIPELINE = '''"""The pipeline under test: the demo's, on several partitions, wit
 from dataclasses import replace
 from pathlib import Path
 
-from penstock.spec import DriftPolicy, Gates, Millis, RetrainingPolicy, load_pipeline
+from penstock.spec import DriftPolicy, Gates, Millis, RetrainingPolicy, Rollout, load_pipeline
 
 PIPELINE = replace(
     load_pipeline(Path({credit!r})),
@@ -41,6 +41,7 @@ PIPELINE = replace(
     drift=DriftPolicy(window=200, reference=200, look_every=50),
     retraining=RetrainingPolicy(collect_rows=200, effect_rows=100, cooldown_rows=200, trial_rows=400),
     gates=Gates(),
+    rollout=Rollout(canary_share=0.2, canary_rows=50),
 )
 '''
 CREDIT = Path(__file__).parents[2] / "pipelines" / "credit.py"

@@ -128,6 +128,17 @@ def test_metrics_count_what_was_scored_at_request_time():
     assert records[1].blocks["online"].correct == 50 - expected.correct
 
 
+@pytest.mark.usefixtures("picklable")
+def test_a_look_compares_versions_pair_by_pair_across_a_restart():
+    rows = list(examples(100, version="v1", shadow={"v2": 0.4}))
+    half, learner = new_learner(), new_learner()
+    half.process(inputs(rows[:70]))
+    learner.restore(half.state())
+    (metrics,) = of(learner.process(inputs(rows[70:], start=70)), Metrics)
+    (pair,) = metrics.pairs
+    assert (pair.first, pair.second, pair.n) == ("v1", "v2", 50)
+
+
 def test_revisions_are_counted_and_never_learned():
     rows = list(examples(50))
     again = example("r3", {"a": 1.0, "b": 1.0}, "yes", revision=1)

@@ -9,9 +9,11 @@ from online.loading import model_loader
 from online.prior import PriorModel
 from penstock.events import Label, ModelRecord, Prediction, Request
 from penstock.models.artifact import MemoryArtifacts, Signer
-from penstock.models.slot import ServedModels
+from penstock.models.slot import Loaded, ServedModels
+from penstock.models.watch import Watch
 from penstock.runtime.stage import Input, Stage
-from penstock.spec import Numeric, Pipeline
+from penstock.spec import Numeric, Pipeline, Rollout
+from penstock.telemetry import Telemetry
 
 PIPELINE = Pipeline(name="p", task="binary", target="y", classes=("no", "yes"), features=(Numeric("a"),), tier="light")
 
@@ -21,6 +23,10 @@ def served(artifacts, refused=None):
     return ServedModels(
         artifacts, model_loader(PIPELINE), PriorModel(PIPELINE), lambda record, why: complaints.append((record, why))
     )
+
+
+def scorer_of(models):
+    return Scorer(PIPELINE, models, Watch(Rollout(), "scorer", lambda: 0.0, Telemetry()))
 
 
 def inputs(*ids, entity=None):
@@ -48,7 +54,7 @@ def snapshot_record(artifacts, generation=0):
 
 
 def test_before_the_first_snapshot_the_prior_is_served():
-    scorer: Stage = Scorer(PIPELINE, served(MemoryArtifacts(Signer(b"k" * 16))))
+    scorer: Stage = scorer_of(served(MemoryArtifacts(Signer(b"k" * 16))))
     outputs = scorer.process(inputs("r0", "r1"))
     assert [(out.topic, out.key) for out in outputs] == [("predictions", "r0"), ("predictions", "r1")]
     first = outputs[0].event
@@ -59,14 +65,14 @@ def test_before_the_first_snapshot_the_prior_is_served():
 
 
 def test_predictions_are_keyed_by_entity():
-    scorer = Scorer(PIPELINE, served(MemoryArtifacts(Signer(b"k" * 16))))
+    scorer = scorer_of(served(MemoryArtifacts(Signer(b"k" * 16))))
     assert [out.key for out in scorer.process(inputs("r0", entity="who"))] == ["who"]
 
 
 def test_the_newest_snapshot_is_served_as_soon_as_it_is_applied():
     artifacts = MemoryArtifacts(Signer(b"k" * 16))
     models = served(artifacts)
-    scorer = Scorer(PIPELINE, models)
+    scorer = scorer_of(models)
     scorer.process(inputs("r0"))
     committee, record = snapshot_record(artifacts)
     assert models.apply(record)
@@ -81,8 +87,8 @@ def test_batches_may_be_cut_anywhere():
     models = served(artifacts)
     models.apply(snapshot_record(artifacts)[1])
     records = inputs(*(f"r{i}" for i in range(9)))
-    whole = Scorer(PIPELINE, models).process(records)
-    scorer = Scorer(PIPELINE, models)
+    whole = scorer_of(models).process(records)
+    scorer = scorer_of(models)
     assert [*scorer.process(records[:4]), *scorer.process([]), *scorer.process(records[4:])] == whole
 
 
@@ -96,13 +102,29 @@ def test_scored_rows_warm_the_next_model_up():
             return [0.5 for _ in batch]
 
     models = ServedModels(artifacts, lambda *_: Recording(), PriorModel(PIPELINE), lambda *_: None)
-    Scorer(PIPELINE, models).process(inputs("r0", "r1"))
+    scorer_of(models).process(inputs("r0", "r1"))
     models.apply(snapshot_record(artifacts)[1])
     assert rows == [{"a": 0.0}, {"a": 1.0}]
 
 
 def test_a_record_of_another_kind_is_a_bug_and_stops_it():
-    scorer = Scorer(PIPELINE, served(MemoryArtifacts(Signer(b"k" * 16))))
+    scorer = scorer_of(served(MemoryArtifacts(Signer(b"k" * 16))))
     wrong = Input("requests", 0, 7, 0, Label(id="r", value="yes"))
     with pytest.raises(TypeError, match="requests/7 is a Label"):
         scorer.process([wrong])
+
+
+def test_a_champion_that_cannot_score_is_stood_in_for_and_told_of():
+    class Broken:
+        def score_many(self, rows):
+            raise ValueError("no")
+
+    models = served(MemoryArtifacts(Signer(b"k" * 16)))
+    scorer = scorer_of(models)
+    models._serving = models.serving._replace(generation=2, champion=Loaded("v1", "batch", Broken()))
+    outputs = [output for turn in range(5) for output in scorer.process(inputs(f"r{turn}"))]
+    assert [output.event.version for output in outputs if output.topic == "predictions"] == ["prior"] * 5
+    assert [(output.topic, output.key) for output in outputs if output.topic != "predictions"] == [
+        ("alerts", "fallback-v1-2-prior"),
+        ("commands", "health-v1-2-failures"),
+    ]

@@ -18,6 +18,7 @@ from penstock.spec import (
     Numeric,
     Pipeline,
     RetrainingPolicy,
+    Rollout,
     Rows,
     load_pipeline,
 )
@@ -235,3 +236,21 @@ def test_a_file_that_does_not_load_is_one_line_with_its_path(text: str, says: st
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="penstock init"):
         load_pipeline(tmp_path / "none.py")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"canary_share": 1.0},
+        {"canary_share": -0.1},
+        {"error_rate": 1.1},
+        {"latency_s": 0.0},
+        {"experiment_rows": 0},
+        {"approval_ms": 0},
+        {"failures": 0},
+        {"canary_rows": 0},
+    ],
+)
+def test_a_rollout_that_cannot_be_is_refused_by_name(wrong: dict[str, float]) -> None:
+    with pytest.raises(SpecError, match=next(iter(wrong))):
+        Rollout(**wrong)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from river import compose, linear_model, preprocessing
 from river.datasets.synth import Agrawal
 
 from online.batch import load_batch
+from online.pairs import LossPairs
 from penstock.clock import VirtualClock
 from penstock.events import (
     Command,
@@ -19,6 +20,7 @@ from penstock.events import (
     Event,
     Example,
     Features,
+    LossPair,
     Metrics,
     ModelRecord,
     Prediction,
@@ -32,8 +34,9 @@ from penstock.models.model import Model
 from penstock.models.registry import MemoryRegistry
 from penstock.models.slot import ONLINE, ServedModels
 from penstock.runtime.stage import Input, Output
-from penstock.spec import Categorical, Gates, Numeric, Pipeline, RetrainingPolicy
+from penstock.spec import Categorical, Gates, Numeric, Pipeline, RetrainingPolicy, Rollout
 from penstock.topology import TOPICS
+from retraining.checking import Checker
 from retraining.effects import EffectRunner
 from retraining.service import Retrainer
 
@@ -44,7 +47,7 @@ DELAY = 50
 STEP_MS = 1000
 
 
-def make_pipeline(gates: Gates, **policy: int) -> Pipeline:
+def make_pipeline(gates: Gates, rollout: Rollout, **policy: int) -> Pipeline:
     settings = {"collect_rows": 1500, "effect_rows": 500, "cooldown_rows": 300, "trial_rows": 1600}
     # The known settings of each family and no search: what a search finds is no business of the state machine.
     settings |= {"trials": 3} | policy
@@ -56,6 +59,7 @@ def make_pipeline(gates: Gates, **policy: int) -> Pipeline:
         classes=("0", "1"),
         retraining=RetrainingPolicy(**settings),
         gates=gates,
+        rollout=rollout,
     )
 
 
@@ -104,15 +108,22 @@ class World:
             self.artifacts, lambda _, data: load_batch(pipeline, data), _Fixed(), lambda _, why: pytest.fail(why)
         )
         self.retrainer = Retrainer(pipeline)
-        self.runner = self.new_runner()
+        self.runner, self.checker = self.new_runner(), self.new_checker()
         self.metrics: list[Metrics] = []
         self.position = 0
+        self.pairs = LossPairs(pipeline)
+        self.pending: list[Example] = []
         self.losses: list[dict[str, float]] = []
         self.after_each: Callable[[World], None] = lambda _: None
         self._tail = self.log.tail(["commands"], from_start=True)
 
     def new_runner(self) -> EffectRunner:
         return EffectRunner(self.pipeline, self.log, self.artifacts, self.registry, self.clock)
+
+    def new_checker(self) -> Checker:
+        return Checker(
+            self.pipeline, self.log, self.artifacts, lambda _, data: load_batch(self.pipeline, data), self.clock
+        )
 
     def decisions(self) -> list[Decision]:
         return [msgspec.json.decode(value, type=Decision) for value in self._values("decisions")]
@@ -148,8 +159,19 @@ class World:
             self.after_each(self)
             while self.runner.step():
                 pass
+        self._tell()
+        if self.checker.step():
+            self.after_each(self)
+            self._tell()
+
+    def _tell(self) -> None:
         for record in self._tail.poll(1000, 0.0):
             self.give("commands", msgspec.json.decode(record.value, type=Command))
+
+    def command(self, command: Command) -> None:
+        """A person's command, and all that follows on it before the next row."""
+        self.log.append([Message("commands", command.id.encode(), encode(command))])
+        self.work()
 
     def advance(self, until: int) -> None:
         """Rows up to (not with) ``until``: predictions are served, labels come ``DELAY`` rows later."""
@@ -166,20 +188,24 @@ class World:
         for loaded in (serving.champion, *serving.shadows):
             if loaded.version != ONLINE:
                 scores[loaded.version] = loaded.model.score_many([row.features])[0]
-        served = scores.pop(serving.champion.version)
+        tried = serving.canary is not None and serving.canary.answers(str(index))
+        version = serving.canary.version if serving.canary and tried else serving.champion.version
+        served = scores.pop(version)
         assert isinstance(served, float)
         prediction = Prediction(
             id=str(index),
             entity=str(index),
             event_time_ms=index * STEP_MS,
             features=row.features,
-            version=serving.champion.version,
+            version=version,
+            role="canary" if tried else "champion",
             generation=serving.generation,
             decision=str(int(served >= 0.5)),
             score=served,
             shadow=scores,
         )
         example = Example(id=str(index), prediction=prediction, value=row.outcome, label_time_ms=index * STEP_MS)
+        self.pending.append(example)
         self.log.append([Message("examples", b"k", encode(example))])
 
     def _look(self, row: int) -> None:
@@ -193,9 +219,17 @@ class World:
                 event_time_ms=offset * STEP_MS,
                 generation=self.serving.serving.generation,
                 offset=offset,
+                pairs=self._paired(labelled) if stage == "learner" else [],
             )
             self.metrics.append(metrics)
             self.give("metrics", metrics)
+
+    def _paired(self, labelled: int) -> list[LossPair]:
+        known = [example for example in self.pending if int(example.id) <= labelled]
+        self.pending = self.pending[len(known) :]
+        for example in known:
+            self.pairs.add(example)
+        return self.pairs.flush()
 
     def drift(self, since_row: int, identity: str = "d1", **changes: object) -> list[Output]:
         event = Drift(
@@ -230,8 +264,11 @@ def new_world() -> Callable[..., World]:
     """A world over a stream that changes its concept at row 2000 (or ``concepts``), with a policy's settings."""
 
     def make(
-        concepts: tuple[tuple[int, int], ...] = ((1, 2000), (4, 6500)), gates: Gates | None = None, **policy: int
+        concepts: tuple[tuple[int, int], ...] = ((1, 2000), (4, 6500)),
+        gates: Gates | None = None,
+        rollout: Rollout | None = None,
+        **policy: int,
     ) -> World:
-        return World(make_pipeline(gates or Gates(), **policy), stream(concepts))
+        return World(make_pipeline(gates or Gates(), rollout or Rollout(), **policy), stream(concepts))
 
     return make

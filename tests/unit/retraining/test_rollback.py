@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.events import Decision, Metrics, RollbackCommand, ScoreBlock
+from penstock.events import Decision, LossPair, Metrics, OutcomeCommand, RollbackCommand
 from tests.unit.retraining.test_triggers import LOOK, Bench, only
 
 
-def look(bench: Bench, served: float, predecessor: float, *, version: str, squares: bool = True) -> list[Decision]:
-    """One more look at labelled rows that the champion and ``version`` have scored; mean losses."""
+def look(bench: Bench, served: float, other: float, *, version: str, spread: float = 0.5) -> list[Decision]:
+    """One more look at labelled rows that the champion and ``version`` have scored: mean losses, and the standard
+    deviation of their difference."""
     bench.now += LOOK
-    blocks = {
-        name: ScoreBlock(n=LOOK, log_loss=LOOK * mean, log_loss_squared=2 * LOOK * mean**2 if squares else 0.0)
-        for name, mean in (("champion", served), (version, predecessor))
-    }
+    champion = bench.retrainer.state.champion
+    losses = sorted([(champion.version, served), (version, other)])
+    squared = LOOK * (spread**2 + (served - other) ** 2)
+    pair = LossPair(
+        first=losses[0][0],
+        second=losses[1][0],
+        n=LOOK,
+        first_loss=LOOK * losses[0][1],
+        second_loss=LOOK * losses[1][1],
+        difference_squared=squared,
+    )
     decisions: list[Decision] = []
     for stage in ("monitor", "learner"):
         metrics = Metrics(
@@ -23,12 +31,19 @@ def look(bench: Bench, served: float, predecessor: float, *, version: str, squar
             seen=bench.now,
             record_id=str(bench.now - 1),
             event_time_ms=bench.now - 1,
-            generation=bench.retrainer.state.champion.generation,
+            generation=champion.generation,
             offset=bench.now - 1,
-            blocks=blocks if stage == "learner" else {},
+            pairs=[pair] if stage == "learner" else [],
         )
         decisions += bench.give("metrics", metrics)
     return decisions
+
+
+def checked(bench: Bench, error: str = "") -> list[Decision]:
+    """What follows on the check of the artifact that the newest command is about."""
+    waiting = bench.decisions[-1]
+    assert waiting.step == "recorded"
+    return bench.give("commands", OutcomeCommand(id="c", run_id=waiting.run_id, step="check", at_ms=1, error=error))
 
 
 def promoted(**policy: object) -> Bench:
@@ -76,22 +91,25 @@ def test_what_was_rolled_back_does_not_come_back_by_itself() -> None:
     assert bench.retrainer.state.champion.version == "online"
 
 
-def test_losses_without_their_squares_and_a_switch_that_is_off_roll_nothing_back() -> None:
-    bench = promoted()
-    assert [look(bench, 0.9, 0.1, version="online", squares=False) for _ in range(9)] == [[]] * 9
+def test_a_switch_that_is_off_and_a_difference_that_may_be_chance_roll_nothing_back() -> None:
     bench = promoted(rollback=False)
     assert [look(bench, 0.9, 0.1, version="online") for _ in range(9)] == [[]] * 9
+    bench = promoted()
+    assert [look(bench, 0.42, 0.4, version="online", spread=1.0) for _ in range(9)] == [[]] * 9
 
 
 def ask(bench: Bench, identity: str, version: str = "") -> list[Decision]:
-    return bench.give("commands", RollbackCommand(id=identity, by="ann", at_ms=1, version=version, reason="complaints"))
+    decisions = bench.give(
+        "commands", RollbackCommand(id=identity, by="ann", at_ms=1, version=version, reason="complaints")
+    )
+    return checked(bench) if decisions and decisions[-1].step == "recorded" else decisions
 
 
 def test_a_person_sends_the_champion_back_once() -> None:
     bench = promoted()
     decision = only(ask(bench, "c1"))
     assert (decision.step, decision.version, decision.generation) == ("rolled_back", "online", 2)
-    assert decision.reason == "asked for by ann: complaints"
+    assert (decision.reason, decision.by) == ("asked for by ann: complaints", "ann")
     assert ask(bench, "c1") == []
     back = only(ask(bench, "c2"))
     assert (back.version, back.generation, back.model and back.model.uri) == ("v1", 3, "u")

@@ -10,10 +10,20 @@ import numpy as np
 import pytest
 
 from penstock.errors import RegistryError
-from penstock.events import Alert, OutcomeCommand, RetrainCommand, encode
+from penstock.events import (
+    Alert,
+    ApprovalCommand,
+    CancelCommand,
+    ExperimentCommand,
+    OutcomeCommand,
+    PromoteCommand,
+    RetrainCommand,
+    RollbackCommand,
+    encode,
+)
 from penstock.log.port import Message
 from penstock.models.registry import Registration
-from penstock.spec import Gates
+from penstock.spec import Gates, Rollout
 from retraining.states import verify_chain
 
 PROMOTION = ["triggered", "collected", "trained", "registered", "shadow", "promoted"]
@@ -124,6 +134,70 @@ def test_a_kill_at_every_transition_changes_nothing(promoted: Any, new_world: Ca
     assert [held.version for held in world.registry.versions()] == ["v1"]
     assert world.registry.show("v1").aliases == ("champion",)
     assert sum(isinstance(command, OutcomeCommand) for command in world.commands()) == 1
+
+
+#: A run with every phase, then an experiment, and a run that a person ends.
+STORY = Rollout(canary_share=0.3, canary_rows=300, approval=True, experiment_rows=300)
+
+
+def told(world: Any) -> Any:
+    """A story with a canary, an approval, an experiment and a run that is cancelled."""
+    drifted(world).advance(5000)
+    world.command(ApprovalCommand(id="a", by="ann", at_ms=0, version="v1", approved=True))
+    world.advance(5300)
+    world.command(ExperimentCommand(id="e", by="ann", at_ms=0, version="online", share=0.5))
+    world.advance(6300)
+    world.command(PromoteCommand(id="p", by="ann", at_ms=0, version="online"))
+    world.command(RollbackCommand(id="b", by="ann", at_ms=0))
+    world.command(RetrainCommand(id="r", by="ann", at_ms=0))
+    world.command(CancelCommand(id="c", by="ann", at_ms=0))
+    world.advance(6500)
+    return world
+
+
+@pytest.fixture(scope="module")
+def whole_story(new_world: Callable[..., Any]) -> Any:
+    return told(new_world(rollout=STORY))
+
+
+def test_a_story_of_canary_approval_experiment_and_cancel(whole_story: Any) -> None:
+    steps = whole_story.steps()
+    assert steps[:10] == [*PROMOTION[:5], "canary", "awaiting_approval", "approved", "promoted", "recorded"]
+    assert steps[10:12] == ["canary", "rejected"]  # the experiment: the online model is no better
+    assert steps[12:16] == ["recorded", "promoted", "recorded", "rolled_back"]
+    assert steps[16] == "triggered"
+    assert "cancelled" in steps[17:]
+    assert verify_chain(whole_story.decisions()) == len(steps)
+    named = [decision.by for decision in whole_story.decisions() if decision.trigger.startswith("command:")]
+    assert set(named) <= {"ann", ""}
+    assert whole_story.serving.serving.champion.version == "v1"
+    assert whole_story.serving.serving.canary is None
+
+
+def test_a_kill_at_every_transition_of_the_story_changes_nothing(
+    whole_story: Any, new_world: Callable[..., Any]
+) -> None:
+    world = new_world(rollout=STORY)
+    killed: list[str] = []
+
+    def kill(world: Any) -> None:
+        killed.append(world.steps()[-1] if world.steps() else "")
+        world.reborn()
+        world.runner.close()
+        world.checker.close()
+        world.runner, world.checker = world.new_runner(), world.new_checker()
+
+    world.after_each = kill
+    told(world)
+    assert world.decisions() == whole_story.decisions()
+    assert world.models() == whole_story.models()
+    assert set(killed) >= {
+        "triggered", "collected", "shadow", "canary", "awaiting_approval", "promoted", "recorded", "rejected",
+        "rolled_back", "cancelled",
+    }  # fmt: skip
+    assert [held.version for held in world.registry.versions()] == ["v1"]
+    outcomes = [command.id for command in world.commands() if isinstance(command, OutcomeCommand)]
+    assert len(outcomes) == len(set(outcomes))
 
 
 def test_no_promotion_where_nothing_changed(new_world: Callable[..., Any]) -> None:

@@ -19,7 +19,7 @@ from penstock.events import (
     encode,
 )
 from penstock.runtime.stage import Input, Output
-from penstock.spec import Numeric, Pipeline, RetrainingPolicy
+from penstock.spec import Numeric, Pipeline, RetrainingPolicy, Rollout
 from penstock.testing.stage_conformance import check_stage
 from retraining.service import Retrainer
 
@@ -29,7 +29,7 @@ LOOK = 100
 class Bench:
     """A retrainer fed by hand: no data, no fits."""
 
-    def __init__(self, **policy: object) -> None:
+    def __init__(self, rollout: Rollout | None = None, **policy: object) -> None:
         settings = {"collect_rows": 1000, "effect_rows": 200, "cooldown_rows": 400} | policy
         self.pipeline = Pipeline(
             name="p",
@@ -38,6 +38,7 @@ class Bench:
             features=(Numeric("x"),),
             classes=("0", "1"),
             retraining=RetrainingPolicy(**settings),  # type: ignore[arg-type]
+            rollout=rollout or Rollout(),
         )
         self.retrainer = Retrainer(self.pipeline)
         self.decisions: list[Decision] = []
@@ -276,7 +277,7 @@ def test_the_online_model_wins_its_slot_back(bench: Bench) -> None:
     bench.outcome(winner="online")
     bench.advance(3300)
     assert bench.steps()[-3:] == ["trained", "shadow", "promoted"]
-    champion = bench.models[-2]
+    champion = bench.models[-1]
     assert (champion.slot, champion.version, champion.kind, champion.generation) == ("champion", "online", "online", 2)
     assert champion.predecessor is not None
     assert champion.predecessor.version == "v1"

@@ -17,6 +17,7 @@ from penstock.log.open import open_log, topic_configs
 from penstock.log.port import Log, Message, Record, TopicPartition
 from penstock.models.artifact import MemoryArtifacts, Signer
 from penstock.models.slot import ServedModels
+from penstock.models.watch import Watch
 from penstock.settings import Settings
 from penstock.spec import Boolean, Categorical, Numeric, Pipeline
 from penstock.telemetry import Telemetry
@@ -72,7 +73,8 @@ class Stand:
             Constant(0.5),
             lambda record, why: self.refused.append(f"{record.version}: {why}"),
         )
-        self.deps = ServingDeps(self.pipeline, self.log, self.served, self.telemetry, self.clock, self.settings)
+        watch = Watch(self.pipeline.rollout, "serving", self.clock.monotonic_s, self.telemetry)
+        self.deps = ServingDeps(self.pipeline, self.log, self.served, self.telemetry, self.clock, self.settings, watch)
 
     def app(self) -> FastAPI:
         return create_app(self.deps, lambda: self.stopping)
@@ -81,10 +83,10 @@ class Stand:
         self.log.append([Message(topic, b"k", encode(event)) for event in events])
 
     def champion(self, version: str, generation: int, **about: Any) -> ModelRecord:
-        """Announce a batch model in the champion's slot."""
+        """Announce a batch model in the champion's slot (or another ``slot``)."""
         ref = self.artifacts.put(repr(score_of(version)).encode())
         record = ModelRecord(
-            slot="champion", version=version, kind="batch", generation=generation, **{**ref._asdict(), **about}
+            version=version, kind="batch", generation=generation, **{"slot": "champion", **ref._asdict(), **about}
         )
         self.append("models", record)
         return record

@@ -84,6 +84,20 @@ def test_a_model_is_warmed_up_on_rows_that_were_really_asked(stand: Stand, clien
     assert [row["salary"] for row in stand.served._recent] == [4711.0]
 
 
+def test_the_canary_answers_its_entities_over_http(stand: Stand, client: TestClient) -> None:
+    stand.champion("v1", 1)
+    assert client.get("/v1/model").json()["canary"] is None
+    stand.champion("v2", 1, slot="canary", share=0.5, run_id="r")
+    until(lambda: client.get("/v1/model").json()["canary"] == {"version": "v2", "share": 0.5})
+    answered = [client.post("/v1/predict", json={"id": f"i{n}", "features": FEATURES}).json() for n in range(30)]
+    found = {
+        (each["role"], each["version"], each["score"]) for each in ({"role": "champion"} | each for each in answered)
+    }
+    assert found == {("champion", "v1", score_of("v1")), ("canary", "v2", score_of("v2"))}
+    again = client.post("/v1/predict", json={"id": "i0", "features": FEATURES}).json()
+    assert again["version"] == answered[0]["version"], "an entity keeps its version"
+
+
 def test_records_that_do_not_decode_do_not_stop_the_swaps(stand: Stand, client: TestClient) -> None:
     stand.append("models", Alert(id="no", severity="info", title="not a model", detail="", at_ms=0, source="s"))
     stand.champion("v1", 1)

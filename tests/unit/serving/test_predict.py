@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import LogUnavailableError
-from penstock.events import Label, ModelRecord, Prediction
+from penstock.events import Alert, Command, Label, ModelRecord, Prediction
+from penstock.models.slot import Loaded
 from penstock.settings import Settings
 from penstock.spec import Categorical, Numeric, Pipeline
 from serving import predict
@@ -224,17 +225,34 @@ def test_a_client_does_not_wait_for_ever_for_the_log(
     assert client.post("/v1/predict", json={"features": FEATURES}).status_code == 200
 
 
-def test_a_bug_is_a_problem_without_a_traceback(stand: Stand, client: TestClient) -> None:
-    class Broken(Constant):
-        def score_many(self, rows: Any) -> Any:
-            raise ZeroDivisionError("inner workings")
+class Broken(Constant):
+    def score_many(self, rows: Any) -> Any:
+        raise ZeroDivisionError("inner workings")
 
-    stand.served._serving = stand.served.serving._replace(
-        champion=stand.served.serving.champion._replace(model=Broken(0.1))
-    )
+
+def test_a_bug_is_a_problem_without_a_traceback(
+    stand: Stand, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "score_requests", Broken(0.1).score_many)
     answered = client.post("/v1/predict", json={"features": FEATURES})
     check_problem(answered, 500, None)
     assert "inner" not in answered.text
+
+
+def test_a_champion_that_cannot_score_is_stood_in_for_and_told_of(stand: Stand, client: TestClient) -> None:
+    serving = stand.served.serving
+    stand.served._serving = serving._replace(generation=4, champion=Loaded("v2", "batch", Broken(0.1)))
+    for _ in range(6):
+        answered = client.post("/v1/predict", json={"features": FEATURES})
+        assert (answered.status_code, answered.json()["version"], answered.json()["generation"]) == (200, "prior", 4)
+    commands = [msgspec.json.decode(record.value, type=Command) for record in stand.records("commands")]
+    assert [(command.id, command.value, command.limit) for command in commands] == [("health-v2-4-failures", 4.0, 3.0)]
+    (alert,) = [msgspec.json.decode(record.value, type=Alert) for record in stand.records("alerts")]
+    assert (alert.title, alert.detail) == ("model v2 cannot score; prior answers", "ZeroDivisionError: inner workings")
+    counted = stand.telemetry.registry.get_sample_value(
+        "penstock_fallbacks_total", {"version": "v2", "answered_by": "prior"}
+    )
+    assert counted == 6
 
 
 @pytest.mark.parametrize(

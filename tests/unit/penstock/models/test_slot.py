@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock.errors import ArtifactError
 from penstock.events import Features, ModelKind, ModelRecord, Score
 from penstock.models.artifact import MemoryArtifacts, Signer
 from penstock.models.model import Model
-from penstock.models.slot import ServedModels
+from penstock.models.slot import Canary, ServedModels
 
 
 class Constant:
@@ -253,5 +255,58 @@ def test_the_loader_s_own_refusal_is_passed_on_as_it_is() -> None:
 
 
 def test_a_slot_that_is_not_known_is_ignored(bench: Bench) -> None:
-    assert not bench.models.apply(bench.record("canary", "v9", b"0.9", snapshot=10_000))
+    assert not bench.models.apply(bench.record("understudy", "v9", b"0.9", snapshot=10_000))
     assert (bench.champion_score(), bench.refused) == (0.5, [])
+
+
+def test_a_canary_is_scored_with_the_others_until_its_slot_is_cleared(bench: Bench) -> None:
+    bench.models.apply(bench.record("challenger", "v1", b"0.1"))
+    canary = bench.record("canary", "v1", b"0.1", share=0.25, run_id="r1")
+    assert bench.models.apply(canary)
+    assert not bench.models.apply(canary)
+    assert bench.models.serving.canary == Canary("v1", 0.25, "r1")
+    assert bench.shadow_versions() == ["v1"]
+    assert len(bench.loaded) == 1  # the challenger was held already
+    cleared = ModelRecord(slot="canary", version="", kind="batch", generation=0)
+    assert bench.models.apply(cleared)
+    assert not bench.models.apply(cleared)
+    assert bench.models.serving.canary is None
+
+
+def test_the_online_model_can_be_the_canary(bench: Bench) -> None:
+    bench.models.apply(bench.record("champion", "v1", b"0.1", generation=1))
+    bench.models.apply(ModelRecord(slot="canary", version="online", kind="online", generation=1, share=0.5))
+    assert bench.models.serving.canary == Canary("online", 0.5, "online")
+    bench.models.apply(ModelRecord(slot="champion", version="online", kind="online", generation=2))
+    assert bench.models.serving.canary is None, "who serves is no canary"
+
+
+def test_the_last_good_version_stands_in_and_what_was_rolled_back_does_not(bench: Bench) -> None:
+    def fallbacks() -> list[str]:
+        return [fallback.version for fallback in bench.models.serving.fallbacks]
+
+    assert fallbacks() == ["prior"]
+    first = bench.record("champion", "v1", b"0.1", generation=1)
+    bench.models.apply(first)
+    assert fallbacks() == ["online", "prior"]
+    second = bench.record("champion", "v2", b"0.2", generation=2, predecessor=first)
+    bench.models.apply(second)
+    assert fallbacks() == ["v1", "online", "prior"]
+    bench.models.apply(bench.record("champion", "v2", b"0.2", generation=2))
+    assert fallbacks() == ["v1", "online", "prior"], "it is kept when it is no longer scored"
+    bench.models.apply(bench.record("champion", "v1", b"0.1", generation=3, predecessor=second))
+    assert fallbacks() == ["online", "prior"]
+
+
+@given(st.text(min_size=1, max_size=40), st.text(max_size=40))
+def test_a_greater_share_keeps_the_entities_of_a_smaller_one(seed: str, entity: str) -> None:
+    answers = [Canary("v1", share, seed).answers(entity) for share in (0.0, 0.2, 0.6, 1.0)]
+    assert answers == sorted(answers)
+    assert (answers[0], answers[-1]) == (False, True)
+
+
+def test_the_share_is_met_and_runs_draw_independently() -> None:
+    one, other = Canary("v1", 0.2, "run-1"), Canary("v2", 0.2, "run-2")
+    drawn = [(one.answers(str(entity)), other.answers(str(entity))) for entity in range(10_000)]
+    assert sum(first for first, _ in drawn) == pytest.approx(2000, abs=120)  # three standard deviations
+    assert sum(first and second for first, second in drawn) == pytest.approx(400, abs=60)
