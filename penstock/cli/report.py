@@ -63,7 +63,7 @@ def build_report(
         "drift": _incidents(history),
         "alarms": _alarms(pipeline, history),
         "retrainings": _retrainings(history),
-        "promotions": _promotions(pipeline, history),
+        "promotions": promotions(pipeline, history),
         "models": _models(pipeline, history),
     }
 
@@ -209,7 +209,8 @@ def _retrainings(history: History) -> list[dict[str, Any]]:
     return list(runs.values())
 
 
-def _promotions(pipeline: Pipeline, history: History) -> list[dict[str, Any]]:
+def promotions(pipeline: Pipeline, history: History) -> list[dict[str, Any]]:
+    """Each promotion, and how the promoted model and its predecessor did on the same labelled rows after it."""
     promoted = [(t, d) for t, d in history.decisions if d.step == "promoted" and d.model is not None]
     return [_promotion(pipeline, history, timestamp_ms, decision) for timestamp_ms, decision in promoted]
 
