@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
-import msgspec
 import typer
 
-from penstock.cli.compose import System, decisions_of
+from penstock.cli.asking import Asked, ask
 from penstock.cli.context import of
 from penstock.cli.installation import installation
 from penstock.cli.retrain import whoami
-from penstock.errors import DependencyError, UsageError
-from penstock.events import (
-    ApprovalCommand,
-    Decision,
-    ExperimentCommand,
-    PromoteCommand,
-    RollbackCommand,
-    encode,
-)
-from penstock.log.port import Message
+from penstock.errors import UsageError
+from penstock.events import ApprovalCommand, ExperimentCommand, PromoteCommand, RollbackCommand
 
-#: How long a command waits for the decision on it.
-ANSWER_S = 10.0
-
-Said: TypeAlias = ApprovalCommand | ExperimentCommand | PromoteCommand | RollbackCommand
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="As `penstock models list` names it.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; goes into the record.", metavar="TEXT")]
 
@@ -78,27 +64,7 @@ def _id(verb: str) -> str:
     return f"{verb}-{uuid.uuid4()}"
 
 
-def _ask(ctx: typer.Context, command: Said) -> None:
+def _ask(ctx: typer.Context, command: Asked) -> None:
     context = of(ctx)
     with installation(context, context.pipeline()) as system:
-        command = msgspec.structs.replace(command, at_ms=system.clock.now_ms())
-        system.log.append([Message("commands", command.id.encode(), encode(command))])
-        decision = _answer(system, f"command:{command.id}")
-    if decision is None:
-        raise DependencyError(
-            f"no retrainer has answered within {ANSWER_S:.0f} s; {command.id} waits in the log for one"
-        )
-    context.show(msgspec.to_builtins(decision), f"{decision.step} {decision.version}: {decision.reason}")
-    if decision.step == "refused":
-        raise typer.Exit(1)
-
-
-def _answer(system: System, trigger: str) -> Decision | None:
-    """The first decision that is more than a note that the artifact is being checked."""
-    deadline_s = system.clock.monotonic_s() + ANSWER_S
-    while system.clock.monotonic_s() < deadline_s:
-        for decision in decisions_of(system):
-            if decision.trigger == trigger and decision.step != "recorded":
-                return decision
-        time.sleep(0.1)
-    return None
+        ask(context, system, command)

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from online.policy.advice import moment
-from penstock.cli.compose import System, decisions_in, decisions_of
-from penstock.cli.context import Context, of
+from penstock.cli.asking import ask
+from penstock.cli.compose import decisions_in
+from penstock.cli.context import of
 from penstock.cli.installation import installation
 from penstock.cli.retrain import whoami
-from penstock.errors import DependencyError
-from penstock.events import CancelCommand, Decision, PauseCommand, encode
-from penstock.log.port import Message
+from penstock.events import CancelCommand, PauseCommand
 from penstock.runtime.loop import group_name
 
 if TYPE_CHECKING:
     from retraining.status import Status
 
-#: How long a command waits for the decision on it.
-ANSWER_S = 10.0
 #: Reasons that the text shows.
 SHOWN = 5
 
@@ -72,48 +67,16 @@ def cancel(
     """End the run that is going on; what serves stays. Exit 1 where there is none, or another than RUN."""
     context = of(ctx)
     with installation(context, context.pipeline()) as system:
-        command = CancelCommand(
-            id=f"cancel-{uuid.uuid4()}", by=whoami(), at_ms=system.clock.now_ms(), run_id=run_id, reason=reason
-        )
-        _ask(context, system, command)
+        command = CancelCommand(id=f"cancel-{uuid.uuid4()}", by=whoami(), at_ms=0, run_id=run_id, reason=reason)
+        ask(context, system, command)
 
 
 def _switch(ctx: typer.Context, *, paused: bool, reason: str) -> None:
     context = of(ctx)
     with installation(context, context.pipeline()) as system:
         name = "pause" if paused else "resume"
-        command = PauseCommand(
-            id=f"{name}-{uuid.uuid4()}", by=whoami(), at_ms=system.clock.now_ms(), paused=paused, reason=reason
-        )
-        _ask(context, system, command)
-
-
-def _ask(context: Context, system: System, command: PauseCommand | CancelCommand) -> None:
-    """Write the command, wait for the decision on it and show that.
-
-    Raises:
-        DependencyError: no retrainer answers.
-        typer.Exit: with 1, it was refused.
-    """
-    system.log.append([Message("commands", command.id.encode(), encode(command))])
-    decision = _answer(system, f"command:{command.id}")
-    if decision is None:
-        raise DependencyError(
-            f"no retrainer has answered within {ANSWER_S:.0f} s; {command.id} waits in the log for one"
-        )
-    context.show(msgspec.to_builtins(decision), f"{decision.step} {decision.run_id}: {decision.reason}")
-    if decision.step == "refused":
-        raise typer.Exit(1)
-
-
-def _answer(system: System, trigger: str) -> Decision | None:
-    deadline_s = system.clock.monotonic_s() + ANSWER_S
-    while system.clock.monotonic_s() < deadline_s:
-        for decision in reversed(decisions_of(system)):
-            if decision.trigger == trigger:
-                return decision
-        time.sleep(0.1)
-    return None
+        command = PauseCommand(id=f"{name}-{uuid.uuid4()}", by=whoami(), at_ms=0, paused=paused, reason=reason)
+        ask(context, system, command)
 
 
 def _text(found: Status, daily_runs: int) -> str:

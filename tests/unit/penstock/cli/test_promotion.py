@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from penstock.cli import models, promotion
+from penstock.cli import asking, models, promotion
 from penstock.cli.compose import System, make_loop
 from penstock.cli.context import Context
 from penstock.cli.installation import installation
@@ -118,7 +118,7 @@ def test_a_version_is_approved_and_what_cannot_be_is_refused_with_1(run: Command
 
 
 def test_without_a_retrainer_the_command_waits_and_says_so(run: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(promotion, "ANSWER_S", 0.1)
+    monkeypatch.setattr(asking, "ANSWER_S", 0.1)
     with pytest.raises(DependencyError, match="no retrainer has answered"):
         run("approve", "v1")
 

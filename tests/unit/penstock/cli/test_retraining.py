@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from penstock.cli import retraining
+from penstock.cli import asking, retraining
 from penstock.cli.compose import make_loop
 from penstock.cli.context import Context
 from penstock.cli.installation import installation
@@ -120,6 +120,6 @@ def test_pause_cancel_and_resume(answered: Command) -> None:
 
 
 def test_without_a_retrainer_the_command_waits(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retraining, "ANSWER_S", 0.2)
+    monkeypatch.setattr(asking, "ANSWER_S", 0.2)
     with pytest.raises(DependencyError, match="waits in the log"):
         run("pause")
