@@ -8,7 +8,7 @@ from penstock.events import Decision, OutcomeCommand
 from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
 from retraining.progress import Progress
-from retraining.sequential import least_gain
+from retraining.sequential import LEAST_ROWS, least_gain
 from retraining.slots import canary_of, crowned
 from retraining.states import SCORED, Run, State
 from retraining.triggers import draft
@@ -99,11 +99,27 @@ def on_ready(pipeline: Pipeline, state: State, progress: Progress) -> Decision |
 
 
 def _next(pipeline: Pipeline, state: State, progress: Progress, run: Run, after: str) -> Decision:
+    behind = _behind(state, progress, run)
+    if behind is not None:
+        return behind
     if not pipeline.rollout.approval:
         return _promoted(state, progress, run, after)
     reason = f"{after}; a person has to approve it: penstock models approve {run.version}"
     waits = draft(state, progress, "awaiting_approval", run_id=run.id, trigger=run.trigger, reason=reason)
     return msgspec.structs.replace(waits, version=run.version)
+
+
+def _behind(state: State, progress: Progress, run: Run) -> Decision | None:
+    """``rejected`` where the champion, too, has learned meanwhile: it loses no more on the rows that both scored.
+
+    No proof is wanted here, as the gates had theirs: who is not even ahead on the newest rows is not worth a swap.
+    """
+    rivalry = progress.rivalries.between(state.champion.version, run.version, state.champion.generation)
+    if rivalry.rows < LEAST_ROWS or rivalry.other < rivalry.served:
+        return None
+    reason = f"no longer better than {state.champion.version}: {rivalry.turned().means()} since the gates"
+    rejected = draft(state, progress, "rejected", run_id=run.id, trigger=run.trigger, reason=reason)
+    return msgspec.structs.replace(rejected, version=run.version)
 
 
 def _promoted(state: State, progress: Progress, run: Run, why: str) -> Decision:

@@ -99,6 +99,13 @@ def test_who_is_no_worse_is_promoted_after_its_rows() -> None:
     assert [decision.step for _ in range(2) for decision in look(bench, 0.41, 0.4, version="v1")] == ["promoted"]
 
 
+def test_who_is_no_longer_ahead_after_its_rows_is_not_promoted() -> None:
+    bench = shadowed()
+    assert [decision.step for _ in range(2) for decision in look(bench, 0.4, 0.41, version="v1")] == ["rejected"]
+    assert "no longer better than online: loss 0.41 against 0.4 over" in bench.decisions[-1].reason
+    assert bench.retrainer.state.run is None
+
+
 def approve(bench: Bench, identity: str, version: str, *, approved: bool = True) -> list[Decision]:
     return bench.give(
         "commands", ApprovalCommand(id=identity, by="eve", at_ms=1, version=version, approved=approved, reason="ok")
