@@ -100,8 +100,12 @@ def test_who_is_no_worse_is_promoted_after_its_rows() -> None:
 
 
 def test_who_is_no_longer_ahead_after_its_rows_is_not_promoted() -> None:
-    bench = shadowed()
-    assert [decision.step for _ in range(2) for decision in look(bench, 0.4, 0.41, version="v1")] == ["rejected"]
+    bench = Bench(effect_rows=600)
+    bench.advance(1000)
+    bench.drift("d1", since=100)
+    bench.advance(1200)
+    bench.passed()
+    assert [decision.step for _ in range(6) for decision in look(bench, 0.4, 0.41, version="v1")] == ["rejected"]
     assert "no longer better than online: loss 0.41 against 0.4 over" in bench.decisions[-1].reason
     assert bench.retrainer.state.run is None
 
