@@ -62,7 +62,7 @@ KAFKA_PORT ?= 9092
 kafka: setup ## a Kafka broker on localhost:KAFKA_PORT until Ctrl-C (needs Java 17; the first run fetches it with mvn)
 	@KAFKA_PORT=$(KAFKA_PORT) $(BIN)/python -W ignore::DeprecationWarning -m tests.broker
 
-BENCHMARKS ?= learner scorer latency scaling recovery memory drift retrain demo
+BENCHMARKS ?= learner scorer latency scaling recovery memory drift sequential retrain demo
 
 .PHONY: bench
 bench: setup ## the quick form of every benchmark (BENCHMARKS="learner scorer" for some)
