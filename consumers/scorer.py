@@ -27,16 +27,17 @@ class Scorer:
     def process(self, inputs: Sequence[Input]) -> list[Output]:
         """One prediction per request, keyed by entity. A repeated id is scored again (the joiner counts the first)."""
         requests = []
-        for record in inputs:
-            if not isinstance(record.event, Request):
-                raise TypeError(f"scorer: {record.topic}/{record.offset} is a {type(record.event).__name__}")
-            requests.append((record.event, record.timestamp_ms))
+        for topic, _, offset, timestamp_ms, event in inputs:
+            if not isinstance(event, Request):
+                raise TypeError(f"scorer: {topic}/{offset} is a {type(event).__name__}")
+            requests.append((event, timestamp_ms))
         # One reading of the reference: a swap in between cannot mix two versions in one batch.
         serving = self._served.serving
         predictions = score_requests(self._pipeline, serving, requests, self._watch.asking(serving))
         self._watch.answered(serving, predictions)
         self._served.remember([request.features for request, _ in requests])
-        outputs = [Output("predictions", prediction.entity, prediction) for prediction in predictions]
+        new_tuple = tuple.__new__  # half the price of calling a named tuple's class
+        outputs = [new_tuple(Output, ("predictions", prediction.entity, prediction)) for prediction in predictions]
         if inputs:
             outputs += [Output(topic_of(said), said.id, said) for said in self._watch.news(inputs[-1].timestamp_ms)]
         return outputs

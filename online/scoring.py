@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from penstock.errors import ArtifactError
-from penstock.events import Features, Outcome, Prediction, Request, Score
+from penstock.events import Features, Outcome, Prediction, Request, Role, Score
 from penstock.models.slot import ONLINE, Loaded, Serving, sound_scores
 from penstock.spec import Pipeline
 
@@ -47,31 +47,59 @@ def score_requests(
         for each in (serving.champion, *serving.shadows, *serving.fallbacks)
         if each.version == ONLINE
     }
-    shadows = {version: scores for version, scores in scored.items() if scores is not None}
-    canary = serving.canary if serving.canary and serving.canary.version in shadows else None
-    predictions = []
-    for index, (request, timestamp_ms) in enumerate(requests):
-        entity = request.id if request.entity is None else request.entity
-        tried = canary is not None and canary.answers(entity)
-        version = canary.version if canary is not None and tried else answering
-        score = shadows[version][index]
-        predictions.append(
-            Prediction(
-                id=request.id,
-                entity=entity,
-                event_time_ms=timestamp_ms if request.event_time_ms is None else request.event_time_ms,
-                features=request.features,
-                version=version,
-                generation=serving.generation,
-                role="canary" if tried else "champion",
-                decision=decide(pipeline, score),
-                score=None if isinstance(score, dict) else score,
-                scores=score if isinstance(score, dict) else None,
-                snapshot=snapshots.get(version),
-                shadow={other: scores[index] for other, scores in shadows.items() if other != version},
-            )
+    columns = {version: scores for version, scores in scored.items() if scores is not None}
+    generation, canary = serving.generation, serving.canary
+    predictions = _predicted(pipeline, generation, requests, columns, snapshots, answering, "champion")
+    if canary is None or canary.version not in columns:
+        return predictions
+    tried = _predicted(pipeline, generation, requests, columns, snapshots, canary.version, "canary")
+    return [own if canary.answers(own.entity) else other for own, other in zip(tried, predictions, strict=True)]
+
+
+def _predicted(
+    pipeline: Pipeline,
+    generation: int,
+    requests: Sequence[tuple[Request, int]],
+    columns: Mapping[str, list[Score]],
+    snapshots: Mapping[str, int],
+    version: str,
+    role: Role,
+) -> list[Prediction]:
+    """What ``version`` answers to all ``requests``; the other ``columns`` of scores are the shadow."""
+    scores = columns[version]
+    shadows: list[dict[str, Score]] = [{} for _ in requests]
+    for other, column in columns.items():
+        if other != version:
+            for shadow, score in zip(shadows, column, strict=True):
+                shadow[other] = score
+    snapshot = snapshots.get(version)
+    return [
+        Prediction(
+            id=request.id,
+            entity=request.id if request.entity is None else request.entity,
+            event_time_ms=timestamp_ms if request.event_time_ms is None else request.event_time_ms,
+            features=request.features,
+            version=version,
+            generation=generation,
+            role=role,
+            decision=decision,
+            score=None if isinstance(score, dict) else score,
+            scores=score if isinstance(score, dict) else None,
+            snapshot=snapshot,
+            shadow=shadow,
         )
-    return predictions
+        for (request, timestamp_ms), score, decision, shadow in zip(
+            requests, scores, _decisions(pipeline, scores), shadows, strict=True
+        )
+    ]
+
+
+def _decisions(pipeline: Pipeline, scores: Sequence[Score]) -> list[Outcome]:
+    """`decide` for a whole batch."""
+    if pipeline.task != "binary" or any(isinstance(score, dict) for score in scores):
+        return [decide(pipeline, score) for score in scores]
+    (negative, positive), threshold = pipeline.classes, pipeline.threshold
+    return [positive if score >= threshold else negative for score in scores]  # type: ignore[operator]  # no dicts here
 
 
 def _answering(serving: Serving, rows: Sequence[Features], scored: dict[str, list[Score] | None], ask: Ask) -> str:

@@ -208,14 +208,11 @@ def _decode(decoder: msgspec.json.Decoder[Any], value: bytes) -> Any:
 def _request_decoder(pipeline: Pipeline) -> Callable[[bytes], Request]:
     """The long way can say what is wrong with a request; most requests never need it."""
     decoder = msgspec.json.Decoder(_WireRequest)
-    quick = quick_request_decoder(pipeline, MAX_MAGNITUDE)
 
     def thorough(value: bytes) -> Request:
         return check_request(pipeline, _request(_decode(decoder, value)))
 
-    if quick is None:
-        return thorough
-    return lambda value: quick(value) or thorough(value)
+    return quick_request_decoder(pipeline, MAX_MAGNITUDE, thorough)
 
 
 def decoder_for(topic: str, pipeline: Pipeline) -> Callable[[bytes], Event]:

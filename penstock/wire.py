@@ -11,14 +11,16 @@ from penstock.events import EventTime, Identifier, Request
 from penstock.spec import Boolean, Date, Feature, Numeric, Pipeline
 
 
-def quick_request_decoder(pipeline: Pipeline, largest: float) -> Callable[[bytes], Request | None] | None:
-    """A function from bytes to a request that certainly keeps the contract, or None where only the long way can tell.
+def quick_request_decoder(
+    pipeline: Pipeline, largest: float, thorough: Callable[[bytes], Request]
+) -> Callable[[bytes], Request]:
+    """A function from bytes to a request that keeps the contract; what only the long way can tell it asks ``thorough``.
 
-    ``largest`` is the greatest magnitude of a number. None in place of the function: this pipeline's features need
+    ``largest`` is the greatest magnitude of a number. It is ``thorough`` itself where this pipeline's features need
     checks that no type expresses.
     """
     if any(isinstance(feature, Date) for feature in pipeline.features):
-        return None
+        return thorough
     names = [feature.name for feature in pipeline.features]
     # The functional forms, as names come from data and may be anything.
     features: Any = TypedDict("features", {feature.name: _type_of(feature, largest) for feature in pipeline.features})  # type: ignore[misc]
@@ -29,12 +31,12 @@ def quick_request_decoder(pipeline: Pipeline, largest: float) -> Callable[[bytes
         msgspec.defstruct("Request", fields, bases=(Request,), frozen=True, kw_only=True)
     ).decode
 
-    def quick(value: bytes) -> Request | None:
+    def quick(value: bytes) -> Request:
         try:
             request: Request = decode(value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return None
-        return request if list(request.features) == names else None
+            return thorough(value)
+        return request if [*request.features] == names else thorough(value)
 
     return quick
 

@@ -70,16 +70,15 @@ class Catalog:
         """Where each of ``messages`` goes (name in the cluster, partition). Raises ``UnknownTopicError``."""
         targets = []
         names: dict[str, tuple[str, int]] = {}
-        for message in messages:
-            known = names.get(message.topic)
+        for topic, key, _, number, _ in messages:
+            known = names.get(topic)
             if known is None:
-                known = names[message.topic] = (self.physical(message.topic), self.partitions(message.topic))
+                known = names[topic] = (self.physical(topic), self.partitions(topic))
             name, count = known
-            number = message.partition
             if number is None:
-                number = partition_for(message.key, count)
+                number = partition_for(key, count)
             elif not 0 <= number < count:
-                raise UnknownTopicError(message.topic, number)
+                raise UnknownTopicError(topic, number)
             targets.append((name, number))
         return targets
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import confluent_kafka
@@ -11,6 +13,7 @@ from penstock.log.port import Headers, Record, TopicPartition
 from penstock.log.turns import take_in_turns
 
 _new = tuple.__new__
+_place = itemgetter(0, 1)
 
 #: So many records that were handed out are still held by a shelf that never runs empty.
 _COMPACT_AT = 4_096
@@ -89,16 +92,15 @@ class Shelves:
 
     def put(self, messages: Sequence[confluent_kafka.Message]) -> list[confluent_kafka.Message]:
         """Shelve ``messages``; returns those that are errors."""
-        names, shelves = self._names, self._shelves
-        errors = []
-        for message in messages:
-            if message.error() is not None:
-                errors.append(message)
-                continue
-            record = record_of(message, names[message.topic() or ""])
-            shelf = shelves.get(record[:2])
+        names = self._names
+        errors = [message for message in messages if message.error() is not None]
+        if errors:
+            messages = [message for message in messages if message.error() is None]
+        records = [record_of(message, names[message.topic() or ""]) for message in messages]
+        for place, run in groupby(records, _place):
+            shelf = self._shelves.get(place)
             if shelf is not None:
-                shelf.records.append(record)
+                shelf.records += run
         return errors
 
     def take(self, max_records: int) -> list[Record]:

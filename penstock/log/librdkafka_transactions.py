@@ -179,10 +179,13 @@ class Transactions:
 
     def _produce(self, targets: Sequence[tuple[str, int]], messages: Sequence[Message], deadline: float) -> None:
         produce = self._producer.produce
-        for (topic, partition), message in zip(targets, messages, strict=True):
+        for (topic, partition), (_, key, value, _, headers) in zip(targets, messages, strict=True):
             while True:
                 try:
-                    produce(topic, message.value, message.key, partition, headers=list(message.headers) or None)
+                    if headers:
+                        produce(topic, value, key, partition, headers=list(headers))
+                    else:
+                        produce(topic, value, key, partition)
                     break
                 except BufferError:
                     self._pass_or_raise("writing", KafkaError(KafkaError._TIMED_OUT), deadline)
@@ -191,7 +194,7 @@ class Transactions:
                     error = error_of(exception)
                     if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                         raise LogError(
-                            f"topic {topic}: a record of {len(message.value):,} bytes is larger than Kafka takes; "
+                            f"topic {topic}: a record of {len(value):,} bytes is larger than Kafka takes; "
                             "nothing was written"
                         ) from exception
                     raise self._error("writing", error) from exception

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 FIRST = 500
 #: Never less for time's sake: on a busy machine everything takes long, and small batches only add to it.
 LEAST = 100
-#: A batch that took less time may be followed by a larger one; one that took more, by a smaller one.
+#: A batch that took less time may be followed by one twice as large; one that took more, by one half as large.
 SHORT_S, LONG_S = 0.1, 1.0
+#: One that took less is followed by one four times as large: each of the first waits for a commit.
+BRIEF_S = 0.02
 
 
 @dataclass(slots=True)
@@ -26,4 +28,4 @@ class BatchSize:
         if seconds > LONG_S:
             self.limit = max(min(LEAST, self.most), self.limit // 2)
         elif seconds < SHORT_S and records >= self.limit:
-            self.limit = min(2 * self.limit, self.most)
+            self.limit = min((4 if seconds < BRIEF_S else 2) * self.limit, self.most)
