@@ -5,7 +5,8 @@
 One process runs the scorer and the learner stage on Kafka (librdkafka) as `penstock run scorer learner` composes them,
 with the default committee, checkpoints, and the hot swaps of its own snapshots. One event is a request that is scored
 and an example that is learned. ``last_over_second_quarter``: the process's peak RSS in the last quarter of the
-events over that in the second (2,000,000 events; ``--quick`` 80,000, where young models still grow).
+events over that in the second (2,000,000 events; ``--quick`` 80,000, where young models still grow). Interrupted
+(Ctrl-C), it reports the quarters of the events so far.
 """
 
 from __future__ import annotations
@@ -32,13 +33,18 @@ def main() -> None:
     with kafka() as cluster, Contestant("benchmarks.loops.worker") as worker:
         make_topics(cluster, cluster.run)
         worker.ask("open_loops", bootstrap=cluster.bootstrap, pipeline=cluster.run, roles=["scorer", "learner"])
-        peaks = list(_peaks(cluster, worker, events))
-        worker.ask("close_loops")
+        peaks: list[float] = []
+        try:
+            for peak in _peaks(cluster, worker, events):
+                peaks.append(peak)  # one by one: what was measured before an interrupt counts
+            worker.ask("close_loops")
+        except KeyboardInterrupt:
+            say("interrupted")
         quarters = quarter_peaks(peaks)
         figures = {
             "last_over_second_quarter": rounded(quarters[3] / quarters[1], 4),
             "quarter_peaks_mb": [rounded(peak, 4) for peak in quarters],
-            "events": events,
+            "events": events // PORTIONS * len(peaks),
             "seconds": round(time.perf_counter() - began),
             "log": "kafka (librdkafka)",
             "source": open_source("bench").name,
@@ -49,7 +55,11 @@ def main() -> None:
 
 
 def quarter_peaks(peaks: list[float]) -> list[float]:
-    """The peak of each quarter of the portions (their number divides by 4)."""
+    """The peak of each quarter of the portions (where their number does not divide by 4, the last few are left out).
+
+    Raises:
+        ValueError: there are fewer than 4.
+    """
     size = len(peaks) // 4
     return [max(peaks[start : start + size]) for start in range(0, 4 * size, size)]
 

@@ -26,6 +26,7 @@ from penstock.runtime.collector import calm_collector
 from penstock.runtime.commits import BackgroundCommits
 from penstock.runtime.loop import LoopOptions, StageLoop
 from penstock.runtime.stage import Stage
+from penstock.runtime.switching import switch_promptly
 from penstock.spec import Rollout
 from penstock.telemetry import Telemetry
 from penstock.topology import STAGES
@@ -71,6 +72,7 @@ def new_loop(
         return stage
 
     calm_collector()
+    switch_promptly()
     return StageLoop(
         replace(STAGES[role], name=f"{role}-{run}"),
         spec(pipeline),

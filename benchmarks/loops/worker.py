@@ -16,9 +16,10 @@ from penstock.log.librdkafka import LibrdkafkaLog
 from penstock.models.artifact import DirectoryArtifacts
 from penstock.models.snapshots import BudgetedSnapshots
 from penstock.runtime.checkpoint import DirectoryCheckpoints
-from penstock.runtime.collector import calm_collector
+from penstock.runtime.collector import calm_collector, collect_dropped
 from penstock.runtime.commits import BackgroundCommits
 from penstock.runtime.loop import LoopOptions, StageLoop
+from penstock.runtime.switching import switch_promptly
 from penstock.telemetry import Telemetry
 
 POLL_S = 0.02
@@ -39,8 +40,10 @@ def open_loops(bootstrap: str, pipeline: str, roles: Sequence[str]) -> None:
         clock,
         Telemetry(),
         BackgroundCommits,
+        collect_dropped,
     )
     calm_collector()
+    switch_promptly()
     _loops.extend(make_loop(role, system, f"{role}-0", LoopOptions()) for role in roles)
 
 

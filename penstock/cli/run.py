@@ -31,6 +31,7 @@ from penstock.runtime.collector import calm_collector
 from penstock.runtime.loop import PATIENCE_S, LoopOptions
 from penstock.runtime.patience import Patience
 from penstock.runtime.pulse import Pulse
+from penstock.runtime.switching import switch_promptly
 from penstock.runtime.worker import run_loops
 from penstock.telemetry import Telemetry
 from penstock.testing.kill_points import kill_points_for
@@ -143,6 +144,7 @@ def run_roles(
         effects.append(_guarded("notifier", partial(notified, system, routes, tells, stop), failures, stop))
     if loops:
         calm_collector()
+        switch_promptly()
     patience.heard("start", None)
     logger.info("started", roles=" ".join(roles), pipeline=system.pipeline.name, pid=os.getpid(), **members)
     try:
