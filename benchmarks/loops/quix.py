@@ -57,7 +57,7 @@ def learn(bootstrap: str, pipeline: str, model: str, form: str, records: int, ru
     """
     watch = Stopwatch()
     decode: Any = partial(msgspec.convert, type=Example) if form == "json" else decoder_for("examples", spec(pipeline))
-    deliver: Any = msgspec.to_builtins if form == "json" else encode
+    deliver: Any = partial(msgspec.to_builtins, str_keys=True) if form == "json" else encode
     with tempfile.TemporaryDirectory() as folder, _commits_marked(watch):
         learner = new_learner(pipeline, model, Path(folder))
         application = _application(bootstrap, run, folder)
