@@ -17,7 +17,9 @@ def test_it_grows_while_full_batches_are_short_and_shrinks_when_they_are_long() 
     size.took(4000, 0.2)
     assert size.limit == 4000
     size.took(4000, 3.0)
-    assert size.limit == 2000
+    assert size.limit == 666, "half a second at that pace"
+    size.took(10, 3.0)
+    assert size.limit == 100, "never less"
 
 
 def test_it_grows_faster_while_batches_are_very_short() -> None:
