@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 
 from benchmarks.cluster import Cluster, fill, kafka, make_topics
 from benchmarks.contestant import Contestant
@@ -55,13 +55,13 @@ def main() -> None:
 
 
 def quarter_peaks(peaks: list[float]) -> list[float]:
-    """The peak of each quarter of the portions (where their number does not divide by 4, the last few are left out).
+    """The peak of each quarter of the portions, as equal as their number allows.
 
     Raises:
         ValueError: there are fewer than 4.
     """
-    size = len(peaks) // 4
-    return [max(peaks[start : start + size]) for start in range(0, 4 * size, size)]
+    bounds = [len(peaks) * quarter // 4 for quarter in range(5)]
+    return [max(peaks[start:stop]) for start, stop in pairwise(bounds)]
 
 
 def _peaks(cluster: Cluster, worker: Contestant, events: int) -> Iterator[float]:
