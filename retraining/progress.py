@@ -51,7 +51,8 @@ class Warned(NamedTuple):
 class Progress:
     """A cache of the newest metrics and drift; nothing in it is needed to understand a decision that was made.
 
-    ``warnings`` are the incidents that are no trigger by themselves, by id, the oldest first.
+    ``warnings`` are the incidents that are no trigger by themselves, by id, the oldest first; ``lasting`` those of them
+    that have not closed.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -62,6 +63,7 @@ class Progress:
         self.performance = ServedPerformance(pipeline)
         self._critical = pipeline.retraining.critical
         self.warnings: dict[str, Warned] = {}
+        self.lasting: dict[str, Warned] = {}
         self._severe: set[str] = set()
         self.condition: DriftCondition | None = None
         self._conditioned = -1
@@ -76,7 +78,7 @@ class Progress:
                 return
             points.append(Point(metrics.seen, metrics.offset, metrics.event_time_ms))
             self._compare(metrics)
-            self.rivalries.observe(metrics)
+            self.rivalries.observe(metrics, self.labelled)
         elif metrics.stage == "monitor":
             if metrics.seen <= self._predicted.get(metrics.partition, 0):
                 return
@@ -93,12 +95,17 @@ class Progress:
         """Take an incident into account; repeats change nothing."""
         if drift.level == "critical" and self._critical:
             self.warnings.pop(drift.id, None)
+            self.lasting.pop(drift.id, None)
             self._severe.add(drift.id)
         elif drift.status == "opened" and drift.id not in self._severe:
             since = drift.event_time_ms if drift.since_event_time_ms is None else drift.since_event_time_ms
-            self.warnings.setdefault(drift.id, Warned(drift.event_time_ms, drift.generation, since))
-            if len(self.warnings) > WARNINGS:
-                del self.warnings[next(iter(self.warnings))]
+            warned = Warned(drift.event_time_ms, drift.generation, since)
+            for held in (self.warnings, self.lasting):
+                held.setdefault(drift.id, warned)
+                if len(held) > WARNINGS:
+                    del held[next(iter(held))]
+        elif drift.status == "closed":
+            self.lasting.pop(drift.id, None)
         self._see("drift", drift.event_time_ms, drift.record_id)
 
     def _compare(self, metrics: Metrics) -> None:

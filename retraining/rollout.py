@@ -15,6 +15,8 @@ from retraining.triggers import draft
 
 #: Labelled rows over which a promoted model is compared with its predecessor.
 COMPARISON_ROWS = 2000
+#: Rows of the stream that a champion that goes on learning has to catch up with a candidate.
+CATCH_UP_ROWS = 2000
 
 
 def on_outcome(state: State, progress: Progress, outcome: OutcomeCommand) -> list[Decision]:
@@ -98,7 +100,9 @@ def on_ready(pipeline: Pipeline, state: State, progress: Progress) -> Decision |
     return None
 
 
-def _next(pipeline: Pipeline, state: State, progress: Progress, run: Run, after: str) -> Decision:
+def _next(pipeline: Pipeline, state: State, progress: Progress, run: Run, after: str) -> Decision | None:
+    if state.champion.version == ONLINE and _may_be_overtaken(pipeline, state, progress, run):
+        return None
     behind = _behind(state, progress, run)
     if behind is not None:
         return behind
@@ -113,13 +117,37 @@ def _behind(state: State, progress: Progress, run: Run) -> Decision | None:
     """``rejected`` where the champion, too, has learned meanwhile: it loses no more on the rows that both scored.
 
     No proof is wanted here, as the gates had theirs: who is not even ahead on the newest rows is not worth a swap.
+    Before a champion that goes on learning, the newer half of the rows has to say so as well.
     """
-    rivalry = progress.rivalries.between(state.champion.version, run.version, state.champion.generation)
-    if rivalry.rows < LEAST_ROWS or rivalry.other < rivalry.served:
+    champion = state.champion
+    names = champion.version, run.version, champion.generation
+    rivalry, newer = progress.rivalries.between(*names), progress.rivalries.newer_half(*names)
+    if rivalry.rows < LEAST_ROWS:
         return None
-    reason = f"no longer better than {state.champion.version}: {rivalry.turned().means()} since the gates"
+    if rivalry.other >= rivalry.served:
+        reason = f"no longer better than {champion.version}: {rivalry.turned().means()} since the gates"
+    elif champion.version == ONLINE and newer.other >= newer.served:
+        reason = f"overtaken by {champion.version}: {newer.turned().means()}, the newer half of those since the gates"
+    else:
+        return None
     rejected = draft(state, progress, "rejected", run_id=run.id, trigger=run.trigger, reason=reason)
     return msgspec.structs.replace(rejected, version=run.version)
+
+
+def _may_be_overtaken(pipeline: Pipeline, state: State, progress: Progress, run: Run) -> bool:
+    """Whether the champion, which goes on learning, is behind by so little that it may catch up, and has time to.
+
+    After a change, a model that learns comes back over some thousand rows, while the candidate stays what it is: a
+    small lead now says little about the rows to come. So the candidate serves when its lead is beyond chance, or when
+    it is still ahead after `CATCH_UP_ROWS`. Where labels come too late to compare, the gates' word stands.
+    """
+    if progress.rows - run.shadow_rows >= CATCH_UP_ROWS:
+        return False
+    names = state.champion.version, run.version, state.champion.generation
+    rivalry, newer = progress.rivalries.between(*names), progress.rivalries.newer_half(*names)
+    if rivalry.rows < LEAST_ROWS or rivalry.other >= rivalry.served:
+        return False
+    return newer.other >= newer.served or least_gain(rivalry, 1.0 - pipeline.gates.confidence) <= 0.0
 
 
 def _promoted(state: State, progress: Progress, run: Run, why: str) -> Decision:

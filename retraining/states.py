@@ -32,7 +32,7 @@ SCORED: tuple[Phase, ...] = ("shadow", "canary", "awaiting_approval", "approved"
 #: How a trigger begins that several warnings make together.
 WARNINGS = "warnings:"
 #: How triggers begin that hold for a while, and what was decided on them that is remembered.
-LASTING = ("performance:", "performance-drop:", "drift-score:", "drifted-features:", "volume:")
+LASTING = ("performance:", "performance-drop:", "drift-score:", "drifted-features:", "warning:", "volume:")
 MOST_TOLD = 200
 #: Commands whose repetition is recognised: who repeats one does so because its writing was not confirmed.
 ANSWERED = 1000
@@ -44,8 +44,8 @@ ORIGIN = ModelRecord(slot="champion", version="online", kind="online", generatio
 class Run:
     """A run that has not ended. ``start`` holds the first offset of its data per partition.
 
-    ``base`` is the stream's count of labelled rows at ``start``, ``shadow_rows`` its rows when the shadow began and
-    ``canary_rows`` when the canary did, ``waiting_since_ms`` the event time from which on a person's word is awaited.
+    ``base`` is the stream's count of labelled rows at ``start``, ``began`` when the run started or was last sent back,
+    ``shadow_rows`` its rows when the shadow began and ``canary_rows`` when the canary did, ``waiting_since_ms`` the event time from which on a person's word is awaited.
     ``model`` is None for the online model; ``canary`` is what the canary's slot holds.
     """
 
@@ -55,6 +55,7 @@ class Run:
     phase: Phase
     start: dict[str, int]
     base: int
+    began: int
     restarts: int = 0
     version: str = ""
     model: ModelRecord | None = None
@@ -266,6 +267,7 @@ def _triggered(state: State, decision: Decision) -> State:
         phase="collecting",
         start=starts(decision.data),
         base=decision.labelled - decision.data.rows,
+        began=decision.labelled,
         restarts=going_on.restarts + 1 if going_on else 0,
     )
     now_ms = decision.event_time_ms
