@@ -100,6 +100,7 @@ class State:
     run started and ended; ``warned_ms`` the event time up to which warnings were counted; ``paused`` who switched
     retraining off; ``former`` the newest champions that were replaced, the newest last, each version once;
     ``answered`` the newest commands that have their decision;
+    ``renewed`` the generation of the newest champion that came by a promotion, not by going back to one before;
     ``registered`` the newest versions that passed their gates; ``failed`` those that were rolled back by themselves and
     not promoted since; ``checking`` what a person asked for, while the version's artifact is being checked.
     """
@@ -109,6 +110,7 @@ class State:
     runs: int = 0
     run: Run | None = None
     champion: ModelRecord = ORIGIN
+    renewed: int = 0
     former: tuple[ModelRecord, ...] = ()
     registered: tuple[ModelRecord, ...] = ()
     failed: frozenset[str] = frozenset()
@@ -349,6 +351,7 @@ def _enthroned(state: State, decision: Decision) -> State:
     return replace(
         state,
         champion=record,
+        renewed=state.renewed if returned else record.generation,
         former=tuple(former[-FORMER:]),
         failed=failed,
         checking=None if state.checking and state.checking.run_id == decision.run_id else state.checking,

@@ -106,7 +106,7 @@ def _unended(pipeline: Pipeline, state: State, progress: Progress) -> Iterator[C
     if wanted is None or labelled_rows(state, progress) - state.started_at < wanted:
         return
     for identity, warned in progress.lasting.items():
-        if warned.generation < state.champion.generation:
+        if warned.generation < state.renewed:
             continue
         if progress.since(warned.event_time_ms, pipeline.partitions).rows < wanted:
             continue

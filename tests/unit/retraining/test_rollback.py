@@ -187,3 +187,13 @@ def test_without_a_run_nobody_takes_over_by_this_test() -> None:
     for _ in range(5):
         look(bench, 0.9, 0.4, version="online")
     assert bench.retrainer.state.champion.version == "v1"
+
+
+def test_a_drift_about_a_champion_that_was_sent_back_still_counts() -> None:
+    bench = promoted()
+    while not look(bench, 0.6, 0.3, version="online"):
+        pass
+    assert "cooling down" in bench.drift("d2", since=bench.now - 300, generation=1)[0].reason
+    bench.decisions.clear()
+    bench.advance(bench.now + 400)
+    assert (bench.decisions[0].step, bench.decisions[0].trigger) == ("triggered", "drift:d2")
