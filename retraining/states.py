@@ -45,7 +45,8 @@ class Run:
     """A run that has not ended. ``start`` holds the first offset of its data per partition.
 
     ``base`` is the stream's count of labelled rows at ``start``, ``began`` when the run started or was last sent back,
-    ``shadow_rows`` its rows when the shadow began and ``canary_rows`` when the canary did, ``waiting_since_ms`` the event time from which on a person's word is awaited.
+    ``shadow_rows`` its rows when the shadow began and ``canary_rows`` when the canary did, ``waiting_since_ms`` the
+    event time from which on a person's word is awaited.
     ``model`` is None for the online model; ``canary`` is what the canary's slot holds.
     """
 
