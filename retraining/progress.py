@@ -93,7 +93,10 @@ class Progress:
 
     def observe_drift(self, drift: Drift) -> None:
         """Take an incident into account; repeats change nothing."""
-        if drift.level == "critical" and self._critical:
+        if drift.status == "closed":
+            self.lasting.pop(drift.id, None)
+            self._severe.discard(drift.id)
+        elif drift.level == "critical" and self._critical:
             self.warnings.pop(drift.id, None)
             self.lasting.pop(drift.id, None)
             self._severe.add(drift.id)
@@ -104,8 +107,6 @@ class Progress:
                 held.setdefault(drift.id, warned)
                 if len(held) > WARNINGS:
                     del held[next(iter(held))]
-        elif drift.status == "closed":
-            self.lasting.pop(drift.id, None)
         self._see("drift", drift.event_time_ms, drift.record_id)
 
     def _compare(self, metrics: Metrics) -> None:
