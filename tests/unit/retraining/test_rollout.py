@@ -120,9 +120,11 @@ def ahead_by(gains: list[float]) -> list[str]:
     return [decision.step for gain in gains for decision in look(bench, 0.4, 0.4 - gain, version="v1")]
 
 
-def test_a_small_lead_over_a_champion_that_learns_has_to_last() -> None:
+def test_a_lead_over_a_champion_that_learns_has_its_time_to_prove_itself() -> None:
     assert ahead_by([0.02] * 19) == []
-    assert ahead_by([0.02] * 20) == ["promoted"]
+    assert ahead_by([0.02] * 20) == ["rejected"]
+    assert ahead_by([0.045] * 9) == []
+    assert ahead_by([0.045] * 15) == ["promoted"]
 
 
 def test_a_sure_lead_over_a_champion_that_learns_does_not_wait() -> None:
