@@ -185,7 +185,7 @@ class RetrainingPolicy:
     - ``warnings`` incidents within ``warnings_window_ms`` of event time, since the last run;
     - one warning that is still open ``warning_rows`` labelled rows after it opened, and after the last run started;
     - a ``performance_drop``: accuracy or F1 of what serves (regression: the mean absolute error, relative) is worse by
-      more than this than since its promotion, beyond what chance does (`retraining.performance`);
+      more than this than since its promotion, beyond what chance does (`online.performance_drop`);
     - a drift score above ``drift_score`` for ``drift_score_ms`` of event time;
     - more than ``drifted_share`` of the watched features drifted;
     - ``schedule``, a cron line (`penstock.cron`, UTC), and ``at_latest_ms`` of wall time after the last run;

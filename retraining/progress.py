@@ -6,10 +6,10 @@ from collections import deque
 from itertools import dropwhile
 from typing import NamedTuple
 
+from online.performance_drop import ServedPerformance
 from penstock.events import DataRange, Drift, DriftCondition, Metrics
 from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
-from retraining.performance import ServedPerformance
 from retraining.rivalry import Rivalries
 
 #: The block of what was served, whatever its version.

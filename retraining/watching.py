@@ -62,7 +62,7 @@ def _conditions(pipeline: Pipeline, state: State, progress: Progress) -> Iterato
 
 
 def _dropped(pipeline: Pipeline, state: State, progress: Progress) -> Condition | None:
-    """What serves has become worse (`retraining.performance`), from the rows on that show it."""
+    """What serves has become worse (`online.performance_drop`), from the rows on that show it."""
     performance = progress.performance
     drop, since = performance.drop, performance.since
     if drop is None or since is None or performance.generation != state.champion.generation:
