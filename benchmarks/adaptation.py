@@ -48,6 +48,8 @@ from producers.schedule import ROW_MS, StreamRow, Tick, schedule
 
 DRIFTS, QUICK_DRIFTS = 100, 3
 ROWS, ASKED, DRIFT = 10_000, 1_000, 4_000
+#: An injection may draw more rows than it gives on: its generator keeps to one concept.
+NEVER = 10**9
 WINDOW, BEFORE = 300, 1_000
 BACK = 0.95
 DELAY = Rows(100)
@@ -136,7 +138,7 @@ def play(number: int) -> Told:
         light_pipeline(generator.lower(), source.features, source.classes),
         label_delay=DELAY,
     )
-    rows = _rows(generator, number, row if isinstance(how, int) else ROWS, how if isinstance(how, int) else 0)
+    rows = _rows(generator, number, row if isinstance(how, int) else NEVER, how if isinstance(how, int) else 0)
     if isinstance(how, str):
         injection = parse_injection(how.format(row=row), pipeline)
         rows = islice(inject(rows, pipeline, [injection], seed=number), ROWS)
