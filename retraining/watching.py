@@ -106,12 +106,13 @@ def _unended(pipeline: Pipeline, state: State, progress: Progress) -> Iterator[C
     if wanted is None or labelled_rows(state, progress) - state.started_at < wanted:
         return
     for identity, warned in progress.lasting.items():
-        if warned.generation < state.renewed:
+        trigger = f"warning:{identity}"
+        if warned.generation < state.renewed or (trigger, "") in state.told:
             continue
         if progress.since(warned.event_time_ms, pipeline.partitions).rows < wanted:
             continue
         what = f"warning {identity} is open since {moment(warned.event_time_ms)}, {wanted} labelled rows and more"
-        yield Condition(f"warning:{identity}", what, progress.since(warned.since_event_time_ms, pipeline.partitions))
+        yield Condition(trigger, what, progress.since(warned.since_event_time_ms, pipeline.partitions))
 
 
 def _outpaced(pipeline: Pipeline, state: State, progress: Progress) -> Condition | None:
