@@ -183,8 +183,9 @@ class RetrainingPolicy:
 
     - ``critical`` drift;
     - ``warnings`` incidents within ``warnings_window_ms`` of event time, since the last run;
+    - one warning that is still open ``warning_rows`` labelled rows after it opened, and after the last run started;
     - a ``performance_drop``: accuracy or F1 of what serves (regression: the mean absolute error, relative) is worse by
-      more than this than since its promotion, beyond what chance does (`retraining.performance`);
+      more than this than since its promotion, beyond what chance does (`online.performance_drop`);
     - a drift score above ``drift_score`` for ``drift_score_ms`` of event time;
     - more than ``drifted_share`` of the watched features drifted;
     - ``schedule``, a cron line (`penstock.cron`, UTC), and ``at_latest_ms`` of wall time after the last run;
@@ -203,6 +204,7 @@ class RetrainingPolicy:
     critical: bool = True
     warnings: int | None = 3
     warnings_window_ms: int = DAY_MS
+    warning_rows: int | None = 2000
     performance_drop: float | None = 0.05
     drift_score: float | None = 0.70
     drift_score_ms: int = DAY_MS
@@ -223,7 +225,7 @@ class RetrainingPolicy:
     def __post_init__(self) -> None:
         for name, least in (("collect_rows", 1), ("effect_rows", 0), ("cooldown_rows", 0), ("trial_rows", 1)):
             _at_least("retraining policy", name, getattr(self, name), least)
-        for name in ("warnings", "new_rows", "at_latest_ms"):
+        for name in ("warnings", "warning_rows", "new_rows", "at_latest_ms"):
             if (count := getattr(self, name)) is not None:
                 _at_least("retraining policy", name, count, 1)
         for name, least in (("warnings_window_ms", 1), ("drift_score_ms", 0), ("daily_runs", 1)):

@@ -36,7 +36,7 @@ def _on_critical(pipeline: Pipeline, state: State, progress: Progress, drift: Dr
     off = switched_off(pipeline, state)
     if off is not None:
         return not_started(state, progress, trigger, what, off.why)
-    if drift.generation < state.champion.generation:
+    if drift.generation < state.renewed:
         why = f"it is about generation {drift.generation}, which is no longer served"
         return not_started(state, progress, trigger, what, why)
     return _from(pipeline, state, progress, trigger, what, progress.since(since, pipeline.partitions))
@@ -73,7 +73,7 @@ def _counted(pipeline: Pipeline, state: State, progress: Progress) -> dict[str, 
         for identity, warned in progress.warnings.items()
         if now - window_ms < warned.event_time_ms
         and (after is None or warned.event_time_ms > after)
-        and warned.generation >= state.champion.generation
+        and warned.generation >= state.renewed
     }
 
 

@@ -36,7 +36,7 @@ from retraining.fitting import Fit, fit_run
 from retraining.provenance import provenance
 from retraining.registration import completed
 from retraining.states import SCORED, State, fold
-from retraining.warm_start import ONLINE_COPY, Base, BaseSource, base_record, newest_base, no_base
+from retraining.warm_start import ONLINE_COPY, BaseSource, newest_base, no_base, recorded_base
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
@@ -218,8 +218,7 @@ class EffectRunner:
             return partial(newest_base, self._pipeline, self._log, self._artifacts)
         if ONLINE_COPY not in settings:
             return no_base
-        record = base_record(chosen_settings(settings, ONLINE_COPY))
-        base = Base(record, self._artifacts.get(record.uri, record.digest, record.signature))
+        base = recorded_base(self._pipeline, self._artifacts, chosen_settings(settings, ONLINE_COPY))
         return lambda *_: base
 
     def _alert(self, decision: Decision, title: str, error: PenstockError) -> None:

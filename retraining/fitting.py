@@ -25,7 +25,7 @@ from retraining.model_card import Subject, summarised
 from retraining.quality import LEAST_ROWS, fits, quality_of
 from retraining.soundness import artifact_gate
 from retraining.states import State
-from retraining.warm_start import ONLINE_COPY, Base, BaseSource, no_base
+from retraining.warm_start import ONLINE_COPY, UNTRAINED, Base, BaseSource, no_base
 
 
 class Fit(NamedTuple):
@@ -81,7 +81,8 @@ def fit_run(
     share = pipeline.retraining.comparison_share
     quality = quality_of(pipeline, data, share)
     if quality.problem:
-        return _incumbents_only(pipeline, state.champion.version, data, Fit(error=quality.problem))
+        refused = Fit(error=quality.problem) if quality.refused is None else Fit(gates=[quality.refused])
+        return _incumbents_only(pipeline, state.champion.version, data, refused)
     earlier, later = data.split(share)
     base = bases(earlier, later)
     known = base if isinstance(base, Base) else None
@@ -104,7 +105,11 @@ def fit_run(
         champion_of(pipeline, state.champion, artifacts, base),
         monotonic_s,
     )
-    warnings = [*quality.warnings, *([f"no {ONLINE_COPY}: {base}"] if isinstance(base, str) else [])]
+    warnings = list(quality.warnings)
+    if isinstance(base, str):
+        warnings.append(f"no {ONLINE_COPY}: {base}")
+    elif base.why:
+        warnings.append(f"{ONLINE_COPY} started with nothing: {base.why}")
     origin = lineage(pipeline, state, decision, data, provenance or {}) | evidence(candidates, warnings)
     fit = Fit("", comparison.results, judgement.gates, best, len(earlier), len(later), lineage=origin)
     if judgement.passed:
@@ -132,11 +137,12 @@ def champion_of(pipeline: Pipeline, record: ModelRecord, artifacts: ArtifactStor
         if record.uri:
             blob = artifacts.get(record.uri, record.digest, record.signature)
             return Champion(record.version, load_batch(pipeline, blob))
-        if isinstance(base, Base):
+        if isinstance(base, Base) and base.record.slot != UNTRAINED:
             return Champion(record.version, snapshot.load(pipeline, base.data))
     except PenstockError as error:
         return Champion(record.version, None, f"the champion {record.version} does not load: {error}")
-    return Champion(record.version, None, f"the champion is the online model: {base}")
+    why = base if isinstance(base, str) else base.why or "no snapshot of it was at hand"
+    return Champion(record.version, None, f"the champion is the online model: {why}")
 
 
 def version_of(state: State) -> str:
@@ -151,7 +157,10 @@ def _online_instead(pipeline: Pipeline, data: Dataset, comparison: Comparison, c
     if not passed(gates):
         return fit
     # The candidate's own verdicts stay in the evidence, but no longer decide.
-    reported = [msgspec.structs.replace(gate, name=f"{fit.winner}_{gate.name}", passed=None) for gate in fit.gates]
+    reported = [
+        msgspec.structs.replace(gate, name=f"{fit.winner or 'candidates'}_{gate.name}", passed=None)
+        for gate in fit.gates
+    ]
     return fit._replace(winner=ONLINE, gates=[*gates, *reported])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,18 @@ LEAST_PER_CLASS = 5
 MOST_PAIRED_CLASSES = 8
 
 
-def leak(pipeline: Pipeline, rows: Sequence[Row]) -> str | None:
-    """Which feature gives the target away, and how well; None: none does."""
+class Leak(NamedTuple):
+    """A feature that gives the target away: what of it, and how well (AUC; regression: rank correlation)."""
+
+    what: str
+    power: float
+
+    def __str__(self) -> str:
+        return f"{self.what} alone tells the target ({self.power:.4f} > {LEAKAGE_AUC})"
+
+
+def leak(pipeline: Pipeline, rows: Sequence[Row]) -> Leak | None:
+    """The first feature that gives the target away; None: none does."""
     wanted = targets(pipeline, rows)
     for feature in pipeline.features:
         if isinstance(feature, Date):
@@ -34,7 +44,7 @@ def leak(pipeline: Pipeline, rows: Sequence[Row]) -> str | None:
         for what, column in (("the value", _column(values, wanted)), ("missingness", missing)):
             power = _power(pipeline, column, wanted)
             if power > LEAKAGE_AUC:
-                return f"{what} of feature {feature.name} alone tells the target ({power:.4f} > {LEAKAGE_AUC})"
+                return Leak(f"{what} of feature {feature.name}", power)
     return None
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import dropwhile
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from online.performance_drop import ServedPerformance
 from penstock.events import DataRange, Drift, DriftCondition, Metrics
 from penstock.models.slot import ONLINE
 from penstock.spec import Pipeline
-from retraining.performance import ServedPerformance
 from retraining.rivalry import Rivalries
+
+_T = TypeVar("_T")
 
 #: The block of what was served, whatever its version.
 SERVED = "champion"
@@ -19,8 +21,8 @@ SERVED = "champion"
 POINTS = 4000
 #: Looks over which served and online model are compared (default 100 labelled rows each).
 COMPARED = 20
-#: Warnings that are remembered; a policy counts as many at most as a window holds.
-WARNINGS = 1000
+#: Incidents of a kind that are remembered; a policy counts as many warnings at most as a window holds.
+INCIDENTS = 1000
 
 
 class Point(NamedTuple):
@@ -51,7 +53,8 @@ class Warned(NamedTuple):
 class Progress:
     """A cache of the newest metrics and drift; nothing in it is needed to understand a decision that was made.
 
-    ``warnings`` are the incidents that are no trigger by themselves, by id, the oldest first.
+    ``warnings`` are the incidents that are no trigger by themselves, by id, the oldest first; ``lasting`` those of them
+    that have not closed.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -62,7 +65,8 @@ class Progress:
         self.performance = ServedPerformance(pipeline)
         self._critical = pipeline.retraining.critical
         self.warnings: dict[str, Warned] = {}
-        self._severe: set[str] = set()
+        self.lasting: dict[str, Warned] = {}
+        self._severe: dict[str, None] = {}
         self.condition: DriftCondition | None = None
         self._conditioned = -1
         self._newest: dict[str, tuple[int, int, str]] = {}
@@ -76,7 +80,7 @@ class Progress:
                 return
             points.append(Point(metrics.seen, metrics.offset, metrics.event_time_ms))
             self._compare(metrics)
-            self.rivalries.observe(metrics)
+            self.rivalries.observe(metrics, self.labelled)
         elif metrics.stage == "monitor":
             if metrics.seen <= self._predicted.get(metrics.partition, 0):
                 return
@@ -91,14 +95,17 @@ class Progress:
 
     def observe_drift(self, drift: Drift) -> None:
         """Take an incident into account; repeats change nothing."""
-        if drift.level == "critical" and self._critical:
+        if drift.status == "closed":
+            self.lasting.pop(drift.id, None)
+        elif drift.level == "critical" and self._critical:
             self.warnings.pop(drift.id, None)
-            self._severe.add(drift.id)
-        elif drift.status == "opened" and drift.id not in self._severe:
+            self.lasting.pop(drift.id, None)
+            _keep(self._severe, drift.id, None)
+        elif drift.status == "opened" and drift.id not in self._severe and drift.id not in self.warnings:
             since = drift.event_time_ms if drift.since_event_time_ms is None else drift.since_event_time_ms
-            self.warnings.setdefault(drift.id, Warned(drift.event_time_ms, drift.generation, since))
-            if len(self.warnings) > WARNINGS:
-                del self.warnings[next(iter(self.warnings))]
+            warned = Warned(drift.event_time_ms, drift.generation, since)
+            _keep(self.warnings, drift.id, warned)
+            _keep(self.lasting, drift.id, warned)
         self._see("drift", drift.event_time_ms, drift.record_id)
 
     def _compare(self, metrics: Metrics) -> None:
@@ -177,3 +184,10 @@ class Progress:
             points = self._points.get(int(partition))
             offsets[partition] = (first, max(first, points[-1].offset + 1 if points else first))
         return DataRange(offsets=offsets, rows=rows)
+
+
+def _keep(held: dict[str, _T], identity: str, value: _T) -> None:
+    """Remember an incident; of too many the oldest is forgotten."""
+    held.setdefault(identity, value)
+    if len(held) > INCIDENTS:
+        del held[next(iter(held))]

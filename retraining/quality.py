@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from penstock.events import GateResult
 from penstock.spec import Pipeline
 from retraining.dataset import Dataset, Row
-from retraining.leakage import LEAST_PER_CLASS, leak
+from retraining.leakage import LEAKAGE_AUC, LEAST_PER_CLASS, leak
 
 #: Fewer rows than these say nothing about a model.
 LEAST_ROWS = 200
@@ -28,10 +29,14 @@ MOST_REPEATED_IDS = 0.1
 
 
 class Quality(NamedTuple):
-    """``problem``: why no model can be fitted on the data; empty: one can. ``warnings`` stop nothing."""
+    """``problem``: why no model can be fitted on the data; empty: one can. ``warnings`` stop nothing.
+
+    ``refused``: the problem is not that nothing can be fitted, but that nothing of it may serve.
+    """
 
     problem: str = ""
     warnings: tuple[str, ...] = ()
+    refused: GateResult | None = None
 
 
 def quality_of(pipeline: Pipeline, dataset: Dataset, comparison_share: float) -> Quality:
@@ -55,7 +60,11 @@ def quality_of(pipeline: Pipeline, dataset: Dataset, comparison_share: float) ->
         if found.problem:
             return Quality(found.problem, tuple(warnings))
     leaking = leak(pipeline, rows)
-    return Quality(f"leakage: {leaking}" if leaking else "", tuple(warnings))
+    if leaking is None:
+        return Quality("", tuple(warnings))
+    problem = f"leakage: {leaking}"
+    gate = GateResult(name="leakage", value=leaking.power, threshold=LEAKAGE_AUC, passed=False, detail=problem)
+    return Quality(problem, tuple(warnings), gate)
 
 
 def fits(pipeline: Pipeline, row: Row) -> bool:

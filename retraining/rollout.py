@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from penstock.events import Decision, OutcomeCommand
@@ -15,6 +17,8 @@ from retraining.triggers import draft
 
 #: Labelled rows over which a promoted model is compared with its predecessor.
 COMPARISON_ROWS = 2000
+#: Rows of the stream within which a candidate must prove its lead over a champion that goes on learning.
+CATCH_UP_ROWS = 2000
 
 
 def on_outcome(state: State, progress: Progress, outcome: OutcomeCommand) -> list[Decision]:
@@ -98,10 +102,11 @@ def on_ready(pipeline: Pipeline, state: State, progress: Progress) -> Decision |
     return None
 
 
-def _next(pipeline: Pipeline, state: State, progress: Progress, run: Run, after: str) -> Decision:
-    behind = _behind(state, progress, run)
+def _next(pipeline: Pipeline, state: State, progress: Progress, run: Run, after: str) -> Decision | None:
+    behind = _behind(pipeline, state, progress, run)
     if behind is not None:
-        return behind
+        rejected = draft(state, progress, "rejected", run_id=run.id, trigger=run.trigger, reason=behind.why)
+        return msgspec.structs.replace(rejected, version=run.version) if behind.surely else None
     if not pipeline.rollout.approval:
         return _promoted(state, progress, run, after)
     reason = f"{after}; a person has to approve it: penstock models approve {run.version}"
@@ -109,17 +114,43 @@ def _next(pipeline: Pipeline, state: State, progress: Progress, run: Run, after:
     return msgspec.structs.replace(waits, version=run.version)
 
 
-def _behind(state: State, progress: Progress, run: Run) -> Decision | None:
-    """``rejected`` where the champion, too, has learned meanwhile: it loses no more on the rows that both scored.
+class _Behind(NamedTuple):
+    """Why a candidate that was scored for its time does not serve; ``surely`` False: it does not serve yet."""
 
-    No proof is wanted here, as the gates had theirs: who is not even ahead on the newest rows is not worth a swap.
+    why: str
+    surely: bool
+
+
+def _behind(pipeline: Pipeline, state: State, progress: Progress, run: Run) -> _Behind | None:
+    """What speaks against a candidate on the labelled rows that it and the champion scored since the gates.
+
+    Before a champion that stays what it is, it has to be ahead; the gates had their proof. One that goes on learning
+    comes back from a change over some thousand rows, while the candidate stays what it is: there the lead has to be
+    beyond chance, and to be seen in the newer half of the rows as well, within `CATCH_UP_ROWS` of the stream. Where
+    labels come too late to compare, the gates' word stands.
     """
-    rivalry = progress.rivalries.between(state.champion.version, run.version, state.champion.generation)
-    if rivalry.rows < LEAST_ROWS or rivalry.other < rivalry.served:
+    champion = state.champion
+    names = champion.version, run.version, champion.generation
+    rivalry, newer = progress.rivalries.between(*names), progress.rivalries.newer_half(*names)
+    if rivalry.rows < LEAST_ROWS:
         return None
-    reason = f"no longer better than {state.champion.version}: {rivalry.turned().means()} since the gates"
-    rejected = draft(state, progress, "rejected", run_id=run.id, trigger=run.trigger, reason=reason)
-    return msgspec.structs.replace(rejected, version=run.version)
+    figures = rivalry.turned().means()
+    if rivalry.other >= rivalry.served:
+        return _Behind(f"no longer better than {champion.version}: {figures} since the gates", surely=True)
+    if champion.version != ONLINE:
+        return None
+    late = progress.rows - run.shadow_rows >= CATCH_UP_ROWS
+    if newer.other >= newer.served:
+        figures = newer.turned().means()
+        return _Behind(f"overtaken by {ONLINE}: {figures}, the newer half of those since the gates", surely=late)
+    lower = least_gain(rivalry, 1.0 - pipeline.gates.confidence)
+    if lower <= 0.0:
+        return _Behind(
+            f"not surely better than {ONLINE}, which goes on learning: {figures} since the gates, lower bound of the "
+            f"difference {lower:.4g}",
+            surely=late,
+        )
+    return None
 
 
 def _promoted(state: State, progress: Progress, run: Run, why: str) -> Decision:

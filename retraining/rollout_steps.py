@@ -19,7 +19,7 @@ from retraining.experiment import on_experiment, on_experiment_command
 from retraining.health import on_health
 from retraining.progress import Progress
 from retraining.promotion import on_promote, on_rollback
-from retraining.rollback import on_worse
+from retraining.rollback import on_left_behind, on_worse
 from retraining.rollout import on_losing, on_overtaken, on_ready, on_settled
 from retraining.states import State
 
@@ -28,6 +28,7 @@ Step: TypeAlias = Callable[[Pipeline, State, Progress], Decision | None]
 #: In this order: who is worse goes before anybody comes.
 ROLLOUT_STEPS: Sequence[Step] = (
     on_worse,
+    on_left_behind,
     on_overtaken,
     on_losing,
     on_experiment,

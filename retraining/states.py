@@ -32,8 +32,11 @@ SCORED: tuple[Phase, ...] = ("shadow", "canary", "awaiting_approval", "approved"
 #: How a trigger begins that several warnings make together.
 WARNINGS = "warnings:"
 #: How triggers begin that hold for a while, and what was decided on them that is remembered.
-LASTING = ("performance:", "performance-drop:", "drift-score:", "drifted-features:", "volume:")
+LASTING = ("performance:", "performance-drop:", "drift-score:", "drifted-features:", "warning:", "volume:")
 MOST_TOLD = 200
+#: Triggers whose repetition is recognised. One comes again only soon: the log gives each record once, an incident is
+#: told at most twice as a trigger would be, schedulers repeat the newest due time, and people a command that they miss.
+SEEN = 10_000
 #: Commands whose repetition is recognised: who repeats one does so because its writing was not confirmed.
 ANSWERED = 1000
 
@@ -44,8 +47,9 @@ ORIGIN = ModelRecord(slot="champion", version="online", kind="online", generatio
 class Run:
     """A run that has not ended. ``start`` holds the first offset of its data per partition.
 
-    ``base`` is the stream's count of labelled rows at ``start``, ``shadow_rows`` its rows when the shadow began and
-    ``canary_rows`` when the canary did, ``waiting_since_ms`` the event time from which on a person's word is awaited.
+    ``base`` is the stream's count of labelled rows at ``start``, ``began`` when the run started or was last sent back,
+    ``shadow_rows`` its rows when the shadow began and ``canary_rows`` when the canary did, ``waiting_since_ms`` the
+    event time from which on a person's word is awaited.
     ``model`` is None for the online model; ``canary`` is what the canary's slot holds.
     """
 
@@ -55,6 +59,7 @@ class Run:
     phase: Phase
     start: dict[str, int]
     base: int
+    began: int
     restarts: int = 0
     version: str = ""
     model: ModelRecord | None = None
@@ -93,14 +98,15 @@ class Promotion:
 class State:
     """Everything that later decisions depend on.
 
-    ``deferred`` is the newest trigger that came while a run was going on or cooling down; ``seen`` the triggers that
-    were decided on, ``told`` the newest of those that last, with why they started no run (if they did: with nothing);
-    ``started`` the event times of the runs of a day; ``started_at`` and ``ended_at`` the labelled rows when the last
-    run started and ended; ``warned_ms`` the event time up to which warnings were counted; ``paused`` who switched
-    retraining off; ``former`` the newest champions that were replaced, the newest last, each version once;
-    ``answered`` the newest commands that have their decision;
-    ``registered`` the newest versions that passed their gates; ``failed`` those that were rolled back by themselves and
-    not promoted since; ``checking`` what a person asked for, while the version's artifact is being checked.
+    ``deferred`` is the newest trigger that came while a run was going on or cooling down; ``seen`` the newest triggers
+    that were decided on, ``told`` the newest of those that last, with why they started no run (if they did: with
+    nothing); ``started`` the event times of the runs of a day; ``started_at`` and ``ended_at`` the labelled rows when
+    the last run started and ended; ``warned_ms`` the event time up to which warnings were counted; ``paused`` who
+    switched retraining off; ``former`` the newest champions that were replaced, the newest last, each version once;
+    ``failed`` those of them that were rolled back by themselves and not promoted since; ``renewed`` the generation of
+    the newest champion that came by a promotion, not by going back to one before; ``answered`` the newest commands that
+    have their decision; ``registered`` the newest versions that passed their gates; ``checking`` what a person asked
+    for, while the version's artifact is being checked.
     """
 
     next_seq: int = 0
@@ -108,6 +114,7 @@ class State:
     runs: int = 0
     run: Run | None = None
     champion: ModelRecord = ORIGIN
+    renewed: int = 0
     former: tuple[ModelRecord, ...] = ()
     registered: tuple[ModelRecord, ...] = ()
     failed: frozenset[str] = frozenset()
@@ -120,7 +127,7 @@ class State:
     rows: int = 0
     event_time_ms: int = 0
     record_id: str = ""
-    seen: frozenset[str] = frozenset()
+    seen: tuple[str, ...] = ()
     told: tuple[tuple[str, str], ...] = ()
     started: tuple[int, ...] = ()
     started_at: int = 0
@@ -190,7 +197,7 @@ def fold(state: State, decision: Decision) -> State:
         return replace(
             state,
             deferred=deferred,
-            seen=state.seen | {decision.trigger},
+            seen=_seen(state, decision),
             told=_told(state, decision.trigger, decision.reason),
             warned_ms=warned_ms,
         )
@@ -202,9 +209,9 @@ def fold(state: State, decision: Decision) -> State:
         return _noted(state, decision)
     if decision.step in ("paused", "resumed"):
         paused = decision if decision.step == "paused" else None
-        return replace(state, paused=paused, seen=state.seen | {decision.trigger})
+        return replace(state, paused=paused, seen=_seen(state, decision))
     if decision.step == "rolled_back":
-        state = replace(state, ended_at=decision.labelled, seen=state.seen | {decision.trigger})
+        state = replace(state, ended_at=decision.labelled, seen=_seen(state, decision))
         return _enthroned(state, decision)
     if state.experiment is not None and state.experiment.id == decision.run_id:
         return _tried(state, state.experiment, decision)
@@ -222,7 +229,7 @@ def _noted(state: State, decision: Decision) -> State:
     checking = None if state.checking and state.checking.trigger == decision.trigger else state.checking
     if decision.step == "recorded" and decision.model is not None:
         checking = decision
-    return replace(state, checking=checking, seen=state.seen | {decision.trigger})
+    return replace(state, checking=checking, seen=_seen(state, decision))
 
 
 def _asked_for(state: State, decision: Decision) -> State:
@@ -240,13 +247,17 @@ def _asked_for(state: State, decision: Decision) -> State:
 
 def _tried(state: State, experiment: Experiment, decision: Decision) -> State:
     """The next step of an experiment: another share, or its end."""
-    state = replace(state, seen=state.seen | {decision.trigger})
+    state = replace(state, seen=_seen(state, decision))
     if decision.step == "canary" and decision.model is not None:
         return replace(state, experiment=replace(experiment, record=decision.model))
     if decision.step not in ("promoted", "rejected", "cancelled"):
         raise BrokenChainError(f"decision {decision.seq}: {decision.step} of experiment {experiment.id}")
     state = replace(state, experiment=None)
     return _enthroned(state, decision) if decision.step == "promoted" else state
+
+
+def _seen(state: State, decision: Decision) -> tuple[str, ...]:
+    return state.seen if decision.trigger in state.seen else (*state.seen[1 - SEEN :], decision.trigger)
 
 
 def _told(state: State, trigger: str, why: str) -> tuple[tuple[str, str], ...]:
@@ -266,10 +277,11 @@ def _triggered(state: State, decision: Decision) -> State:
         phase="collecting",
         start=starts(decision.data),
         base=decision.labelled - decision.data.rows,
+        began=decision.labelled,
         restarts=going_on.restarts + 1 if going_on else 0,
     )
     now_ms = decision.event_time_ms
-    seen, told = state.seen | {decision.trigger}, _told(state, decision.trigger, "")
+    seen, told = _seen(state, decision), _told(state, decision.trigger, "")
     if going_on is not None:
         return replace(state, run=run, deferred=None, seen=seen, told=told, warned_ms=now_ms)
     return replace(
@@ -318,7 +330,7 @@ def _advanced(state: State, run: Run, decision: Decision) -> State:
     if decision.step == "canary":
         canary = replace(run, phase="canary", canary=decision.model, canary_rows=decision.rows)
         return replace(state, run=canary)
-    state = replace(state, seen=state.seen | {decision.trigger})
+    state = replace(state, seen=_seen(state, decision))
     if decision.step == "awaiting_approval":
         waiting = replace(run, phase="awaiting_approval", waiting_since_ms=decision.event_time_ms)
         return replace(state, run=waiting)
@@ -341,12 +353,13 @@ def _enthroned(state: State, decision: Decision) -> State:
     replaced = msgspec.structs.replace(state.champion, predecessor=None)
     former = [*(held for held in state.former if held.version not in (replaced.version, record.version)), replaced]
     returned = decision.step == "rolled_back"
-    failed = state.failed - {record.version}
+    failed = (state.failed & {held.version for held in former}) - {record.version}
     if returned and not decision.run_id.startswith(ASKED_BACK):
         failed |= {replaced.version}
     return replace(
         state,
         champion=record,
+        renewed=state.renewed if returned else record.generation,
         former=tuple(former[-FORMER:]),
         failed=failed,
         checking=None if state.checking and state.checking.run_id == decision.run_id else state.checking,

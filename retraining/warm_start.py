@@ -2,7 +2,7 @@
 
 The online model of today has learned the very rows that candidates are compared on, so no copy of it may compete. An
 older snapshot may: the newest one that was taken before the data begins, else the oldest that has learned none of the
-rows to compare on.
+rows to compare on. Where all that are kept are too new, the copy begins as the online model once did, with nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias, cast
 import msgspec
 
 from online import snapshot
+from online.committee import Committee
 from online.frozen import FrozenCommittee
 from online.recency import LAG_LIMIT
 from penstock.contract import decoder_for
@@ -30,13 +31,16 @@ from retraining.families import Settings
 ONLINE_COPY = "online_copy"
 #: The newest rows that it learns; more would say little more, and cost seconds.
 MOST_ROWS = 5000
+#: The slot of what is no snapshot: a model that has learned nothing.
+UNTRAINED = "untrained"
 
 
 class Base(NamedTuple):
-    """The record of a snapshot of the online model, and its verified bytes."""
+    """The record of a snapshot of the online model, and its verified bytes. ``why`` it is `UNTRAINED`, if it is."""
 
     record: ModelRecord
     data: bytes
+    why: str = ""
 
     @property
     def settings(self) -> Settings:
@@ -69,9 +73,12 @@ def newest_base(
     Raises:
         LogUnavailableError: a retry may succeed.
     """
-    usable = [record for record in _snapshots(pipeline, log) if _untouched(record, later)]
+    kept = _snapshots(pipeline, log)
+    usable = [record for record in kept if _untouched(record, later)]
+    if not kept:
+        return "no snapshot of the online model is kept"
     if not usable:
-        return "no kept snapshot of the online model is older than the rows to compare on"
+        return untrained(pipeline, "no kept snapshot of the online model is older than the rows to compare on")
     before = [record for record in usable if _untouched(record, earlier)]
     after = [record for record in reversed(usable) if record not in before]
     why = ""
@@ -84,6 +91,24 @@ def newest_base(
             continue
         return Base(record, data)
     return f"no snapshot of the online model that is old enough can be loaded: {why}"
+
+
+def untrained(pipeline: Pipeline, why: str = "") -> Base:
+    """What a copy starts from that has learned nothing."""
+    record = ModelRecord(slot=UNTRAINED, version=ONLINE, kind="online", generation=0)
+    return Base(record, snapshot.dump(Committee(pipeline)), why)
+
+
+def recorded_base(pipeline: Pipeline, artifacts: ArtifactStore, settings: Settings) -> Base:
+    """What `Base.settings` named.
+
+    Raises:
+        ArtifactError: it was not recorded, or the snapshot is not what was recorded.
+    """
+    record = base_record(settings)
+    if record.slot == UNTRAINED:
+        return untrained(pipeline)
+    return Base(record, artifacts.get(record.uri, record.digest, record.signature))
 
 
 def _snapshots(pipeline: Pipeline, log: Log) -> list[ModelRecord]:
@@ -107,8 +132,8 @@ def _untouched(record: ModelRecord, rows: Sequence[Row]) -> bool:
 
 
 def partition_of(record: ModelRecord) -> int:
-    """The partition whose examples the snapshot of ``record`` has learned."""
-    return int(record.slot.removeprefix(f"{ONLINE}-"))
+    """The partition whose examples the snapshot of ``record`` has learned; -1: it is `UNTRAINED`."""
+    return -1 if record.slot == UNTRAINED else int(record.slot.removeprefix(f"{ONLINE}-"))
 
 
 def base_record(settings: Settings) -> ModelRecord:

@@ -57,11 +57,12 @@ def on_condition(pipeline: Pipeline, state: State, progress: Progress) -> Decisi
 
 def _conditions(pipeline: Pipeline, state: State, progress: Progress) -> Iterator[Condition]:
     found = (_dropped, _far, _widespread, _outpaced, _grown)
-    return (condition for each in found if (condition := each(pipeline, state, progress)) is not None)
+    yield from (condition for each in found if (condition := each(pipeline, state, progress)) is not None)
+    yield from _unended(pipeline, state, progress)
 
 
 def _dropped(pipeline: Pipeline, state: State, progress: Progress) -> Condition | None:
-    """What serves has become worse (`retraining.performance`), from the rows on that show it."""
+    """What serves has become worse (`online.performance_drop`), from the rows on that show it."""
     performance = progress.performance
     drop, since = performance.drop, performance.since
     if drop is None or since is None or performance.generation != state.champion.generation:
@@ -97,6 +98,21 @@ def _widespread(pipeline: Pipeline, _: State, progress: Progress) -> Condition |
     what = f"more than {policy.drifted_share:.0%} of the features drifted since {moment(since)}"
     data = progress.since(since, pipeline.partitions)
     return Condition(f"drifted-features:{since}", what, data, f"{condition.drifted_share:.0%} now")
+
+
+def _unended(pipeline: Pipeline, state: State, progress: Progress) -> Iterator[Condition]:
+    """Warnings that are open for so many labelled rows, none of which a run has started since."""
+    wanted = pipeline.retraining.warning_rows
+    if wanted is None or labelled_rows(state, progress) - state.started_at < wanted:
+        return
+    for identity, warned in progress.lasting.items():
+        trigger = f"warning:{identity}"
+        if warned.generation < state.renewed or (trigger, "") in state.told:
+            continue
+        if progress.since(warned.event_time_ms, pipeline.partitions).rows < wanted:
+            continue
+        what = f"warning {identity} is open since {moment(warned.event_time_ms)}, {wanted} labelled rows and more"
+        yield Condition(trigger, what, progress.since(warned.since_event_time_ms, pipeline.partitions))
 
 
 def _outpaced(pipeline: Pipeline, state: State, progress: Progress) -> Condition | None:

@@ -9,9 +9,12 @@ import msgspec
 
 from online.blocks import merged_all
 from online.evaluation import measures
+from online.performance_drop import ServedPerformance
 from penstock.events import Alert, Drift, DriftCondition, Metrics, ScoreBlock
 from penstock.spec import Pipeline
 
+#: The block of what was served, whatever its version.
+SERVED = "champion"
 MOST_INCIDENTS = 1_000
 MOST_ALERTS = 2_000
 MOST_VERSIONS = 200
@@ -25,7 +28,9 @@ class NumberedAlert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
-    """A drift incident as its newest record tells it. ``opened_ms``: event time of the first."""
+    """A drift incident as its newest record tells it. ``opened_ms``: event time of the first; ``opened_labelled``: how
+    many rows were labelled then, about (the topics are read side by side).
+    """
 
     id: str
     status: str
@@ -39,13 +44,15 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     drift_score: float
     advice: str
     opened_ms: int
+    opened_labelled: int
     event_time_ms: int
 
 
 class Condition:
     """Folds events in order. Not thread-safe; bounded: the oldest incidents, alerts and versions are forgotten.
 
-    ``inputs`` is how far the inputs are from their reference (None: within the limits of the policy).
+    ``inputs`` is how far the inputs are from their reference (None: within the limits of the policy); ``performance``
+    tests what serves against what it did since its promotion, or since serving's memory of ``metrics`` begins.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -54,6 +61,7 @@ class Condition:
         self.drift_score: float | None = None
         self.health: float | None = None
         self.inputs: DriftCondition | None = None
+        self.performance = ServedPerformance(pipeline)
         self.alerts: deque[NumberedAlert] = deque(maxlen=MOST_ALERTS)
         self.event_time_ms = 0
         self._learned: dict[int, int] = {}
@@ -70,6 +78,8 @@ class Condition:
         elif event.stage == "learner":
             self.event_time_ms = max(self.event_time_ms, event.event_time_ms)
             self._learned[event.partition] = event.seen
+            if SERVED in event.blocks:
+                self.performance.add(event.blocks[SERVED], event.generation, event.partition, self.labelled)
             for version, block in event.blocks.items():
                 held = self._scores.pop(version, None)
                 self._scores[version] = block if held is None else merged_all([held, block])
@@ -132,6 +142,7 @@ class Condition:
             drift_score=event.drift_score,
             advice=event.advice,
             opened_ms=held.opened_ms if held else event.event_time_ms,
+            opened_labelled=held.opened_labelled if held else self.labelled,
             event_time_ms=event.event_time_ms,
         )
         if len(self.incidents) > MOST_INCIDENTS:

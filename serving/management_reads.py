@@ -23,9 +23,8 @@ _Limit: TypeAlias = Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Mo
 _Before: TypeAlias = Annotated[int | None, Query(ge=0, le=2**62, description="`next_before` of the page before.")]
 
 
-def read_routes(router: APIRouter, deps: ServingDeps, overview: Overview) -> None:
-    """Add the routes that read to ``router``."""
-    name = deps.pipeline.name
+def retraining_routes(router: APIRouter, deps: ServingDeps, overview: Overview) -> None:
+    """Add the routes that read of runs, decisions and versions to ``router``."""
 
     @router.get("/cicd/pipeline-history", summary="All runs of the pipeline", responses=read_answers("RunPage"))
     async def pipeline_history(_caller: Reader, limit: _Limit = 50, before: _Before = None) -> Response:
@@ -54,6 +53,30 @@ def read_routes(router: APIRouter, deps: ServingDeps, overview: Overview) -> Non
     async def stats(_caller: Reader) -> Response:
         with overview.lock:
             return _json(_stats(deps, overview))
+
+    @router.get(
+        "/versioning/{model_id}/versions",
+        summary="All versions with their evidence",
+        responses=read_answers("VersionPage", absent=True),
+    )
+    async def versions(_caller: Reader, model_id: str, limit: _Limit = 50, before: _Before = None) -> Response:
+        check_model(deps, model_id)
+        with overview.lock:
+            history = overview.history
+            found, more = history.version_page(limit, before)
+            page = VersionPage(
+                model_id=deps.pipeline.name,
+                champion=history.champion,
+                generation=history.generation,
+                versions=found,
+                next_before=more,
+            )
+            return _json(page)
+
+
+def production_routes(router: APIRouter, deps: ServingDeps, overview: Overview) -> None:
+    """Add the routes that read of what serves to ``router``."""
+    name = deps.pipeline.name
 
     @router.get("/production-monitoring", summary="How the pipeline does now", responses=read_answers("Production"))
     async def production(_caller: Reader) -> Response:
@@ -88,25 +111,6 @@ def read_routes(router: APIRouter, deps: ServingDeps, overview: Overview) -> Non
             view = known_version(overview, model_id)
             quality = overview.condition.quality(model_id)
             return _json(VersionCondition(model_id=name, version=view, quality=quality, serves=model_id == serving))
-
-    @router.get(
-        "/versioning/{model_id}/versions",
-        summary="All versions with their evidence",
-        responses=read_answers("VersionPage", absent=True),
-    )
-    async def versions(_caller: Reader, model_id: str, limit: _Limit = 50, before: _Before = None) -> Response:
-        check_model(deps, model_id)
-        with overview.lock:
-            history = overview.history
-            found, more = history.version_page(limit, before)
-            page = VersionPage(
-                model_id=name,
-                champion=history.champion,
-                generation=history.generation,
-                versions=found,
-                next_before=more,
-            )
-            return _json(page)
 
 
 def _json(value: Any) -> Response:

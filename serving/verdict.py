@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from online.policy.advice import moment
+from penstock.cron import parse_cron
 from penstock.spec import Pipeline
 from serving.condition import Condition
 from serving.history import History
@@ -88,20 +90,14 @@ def _blockers(pipeline: Pipeline, history: History, condition: Condition) -> lis
 def _triggers(pipeline: Pipeline, history: History, condition: Condition, now_ms: int) -> list[TriggerView]:
     policy, inputs, open_now = pipeline.retraining, condition.inputs, condition.open_incidents()
     critical = sum(each.level == "critical" and history.answer(f"drift:{each.id}") is None for each in open_now)
-    drops = [each.performance_drop for each in open_now if each.performance_drop is not None]
     far_since = inputs.drift_score_since_ms if inputs else None
     far_ms = 0 if far_since is None else condition.event_time_ms - far_since
     last = history.last_run
     return [
         _trigger("critical_drift", 1.0 if policy.critical else None, critical),
         _trigger("warnings", policy.warnings, _warnings(pipeline, history, condition)),
-        _trigger(
-            "performance_drop",
-            policy.performance_drop,
-            max(drops, default=None),
-            reached=False,
-            detail="of open incidents; the retrainer tests what serves against what it did since its promotion",
-        ),
+        _lasting_warning(pipeline, history, condition),
+        _performance_drop(pipeline, history, condition),
         _trigger(
             "drift_score",
             policy.drift_score,
@@ -123,7 +119,7 @@ def _triggers(pipeline: Pipeline, history: History, condition: Condition, now_ms
             threshold=None,
             value=None,
             reached=False,
-            detail=f"cron, UTC: {policy.schedule}" if policy.schedule else "",
+            detail=_next_due(policy.schedule, now_ms) if policy.schedule else "",
         ),
     ]
 
@@ -134,6 +130,41 @@ def _warnings(pipeline: Pipeline, history: History, condition: Condition) -> int
     if history.last_run is not None:
         since_ms = max(since_ms, history.last_run.event_time_ms)
     return sum(each.opened_ms > since_ms and each.level != "critical" for each in condition.incidents.values())
+
+
+def _lasting_warning(pipeline: Pipeline, history: History, condition: Condition) -> TriggerView:
+    """For how many labelled rows a warning has been open at most, counted from the last run's start at the earliest."""
+    started = history.last_run.labelled if history.last_run else 0
+    waiting = [
+        condition.labelled - max(each.opened_labelled, started)
+        for each in condition.open_incidents()
+        if each.level != "critical" and not _has_run(history, f"warning:{each.id}")
+    ]
+    detail = "labelled rows since the oldest open warning opened, or the last run started"
+    return _trigger("warning_rows", pipeline.retraining.warning_rows, max(waiting, default=0), detail=detail)
+
+
+def _performance_drop(pipeline: Pipeline, history: History, condition: Condition) -> TriggerView:
+    """The test that the retrainer makes, on the metrics that serving remembers."""
+    limit, performance = pipeline.retraining.performance_drop, condition.performance
+    drop = performance.drop if performance.generation == history.generation else None
+    if drop is None:
+        detail = "nothing beyond chance, as far as serving remembers"
+        return _trigger("performance_drop", limit, None, reached=False, detail=detail)
+    fall = drop.before - drop.now
+    value = -fall / drop.before if pipeline.task == "regression" else fall
+    detail = f"{drop.figure} {drop.now:.4g} over the newest {drop.rows} rows, {drop.before:.4g} before"
+    new = not _has_run(history, f"performance-drop:{performance.since}")
+    return _trigger("performance_drop", limit, value, reached=new, detail=detail)
+
+
+def _has_run(history: History, trigger: str) -> bool:
+    decision = history.answer(trigger)
+    return decision is not None and decision.step == "triggered"
+
+
+def _next_due(schedule: str, now_ms: int) -> str:
+    return f"cron, UTC: {schedule}; next due {moment(parse_cron(schedule).next(now_ms))}"
 
 
 def _trigger(

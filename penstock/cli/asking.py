@@ -18,6 +18,7 @@ from penstock.events import (
     ExperimentCommand,
     PauseCommand,
     PromoteCommand,
+    RetrainCommand,
     RollbackCommand,
     encode,
 )
@@ -26,7 +27,17 @@ from penstock.log.port import Message
 #: How long a command waits for the decision on it.
 ANSWER_S = 10.0
 
-Asked: TypeAlias = ApprovalCommand | CancelCommand | ExperimentCommand | PauseCommand | PromoteCommand | RollbackCommand
+Asked: TypeAlias = (
+    ApprovalCommand
+    | CancelCommand
+    | ExperimentCommand
+    | PauseCommand
+    | PromoteCommand
+    | RetrainCommand
+    | RollbackCommand
+)
+#: Answers that nothing follows on.
+DECLINED = ("refused", "not_started")
 
 
 def ask(context: Context, system: System, command: Asked) -> None:
@@ -34,7 +45,7 @@ def ask(context: Context, system: System, command: Asked) -> None:
 
     Raises:
         DependencyError: no retrainer answers.
-        typer.Exit: with 1, it was refused.
+        typer.Exit: with 1, it was refused, or no run started.
     """
     command = msgspec.structs.replace(command, at_ms=system.clock.now_ms())
     system.log.append([Message("commands", command.id.encode(), encode(command))])
@@ -45,7 +56,7 @@ def ask(context: Context, system: System, command: Asked) -> None:
         )
     said = " ".join(part for part in (decision.step, decision.version or decision.run_id) if part)
     context.show(msgspec.to_builtins(decision), f"{said}: {decision.reason}")
-    if decision.step == "refused":
+    if decision.step in DECLINED:
         raise typer.Exit(1)
 
 

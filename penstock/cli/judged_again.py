@@ -98,14 +98,13 @@ def _listed(known: Sequence[str]) -> str:
 def _base(system: System, trained: Decision) -> Base | str:
     """The snapshot of the online model that the run had at hand, where it is kept still."""
     from retraining.candidates import chosen_settings, recorded_settings
-    from retraining.warm_start import ONLINE_COPY, Base, base_record
+    from retraining.warm_start import ONLINE_COPY, recorded_base
 
     try:
         settings = recorded_settings(trained.lineage) or {}
         if ONLINE_COPY not in settings:
             return "the run had no snapshot of it at hand"
-        record = base_record(chosen_settings(settings, ONLINE_COPY))
-        return Base(record, system.artifacts.get(record.uri, record.digest, record.signature))
+        return recorded_base(system.pipeline, system.artifacts, chosen_settings(settings, ONLINE_COPY))
     except ArtifactError as error:
         return str(error)
 

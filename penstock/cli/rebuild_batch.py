@@ -69,13 +69,14 @@ def _base(system: System, settings: Mapping[str, str]) -> Base | str:
     """The snapshot that the run's copy of the online model started from: as stored, or else folded again."""
     from online import snapshot
     from retraining.candidates import chosen_settings
-    from retraining.warm_start import ONLINE_COPY, Base, base_record, partition_of
+    from retraining.warm_start import ONLINE_COPY, Base, base_record, partition_of, recorded_base
 
     if ONLINE_COPY not in settings:
         return "the run had none"
-    record = base_record(chosen_settings(settings, ONLINE_COPY))
+    chosen = chosen_settings(settings, ONLINE_COPY)
+    record = base_record(chosen)
     try:
-        return Base(record, system.artifacts.get(record.uri, record.digest, record.signature))
+        return recorded_base(system.pipeline, system.artifacts, chosen)
     except ArtifactError:
         return Base(record, snapshot.dump(refolded(system, partition_of(record), record, record.offset + 1).model))
 

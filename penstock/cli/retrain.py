@@ -8,22 +8,21 @@ from typing import Annotated
 
 import typer
 
+from penstock.cli.asking import ask
 from penstock.cli.context import of
 from penstock.cli.installation import installation
-from penstock.events import RetrainCommand, encode
-from penstock.log.port import Message
+from penstock.events import RetrainCommand
 
 
 def retrain(
     ctx: typer.Context,
     reason: Annotated[str, typer.Option("--reason", help="Why; goes into the record.", metavar="TEXT")] = "",
 ) -> None:
-    """Ask for a batch retrain on the newest labelled rows; the decision appears in `penstock events tail decisions`."""
+    """Start a run on the newest labelled rows. Exit 1 where another run is going on or the day's budget is used up."""
     context = of(ctx)
     with installation(context, context.pipeline()) as system:
-        command = RetrainCommand(id=f"retrain-{uuid.uuid4()}", by=whoami(), at_ms=system.clock.now_ms(), reason=reason)
-        system.log.append([Message("commands", command.id.encode(), encode(command))])
-    context.show({"id": command.id}, f"asked for a retrain: {command.id}")
+        command = RetrainCommand(id=f"retrain-{uuid.uuid4()}", by=whoami(), at_ms=0, reason=reason)
+        ask(context, system, command)
 
 
 def whoami() -> str:

@@ -138,7 +138,7 @@ def test_replayed_traffic_is_scored_learned_and_can_be_backtested(project):
 def test_an_operator_sees_the_log_and_asks_for_a_retrain(project):
     folder, _, process = project
     asked = penstock("retrain", "--reason", "audit", "--json", cwd=folder)
-    identifier = json.loads(asked.stdout)["id"]
+    identifier = json.loads(asked.stdout)["command"]
     wait_for(lambda: log_of(folder).count("decisions") > 0, "a decision", 60, process)
     commands = penstock("events", "tail", "commands", cwd=folder)
     assert identifier in commands.stdout

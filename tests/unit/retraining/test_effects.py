@@ -153,7 +153,7 @@ def registration(number: int) -> Any:
 
 def test_the_online_model_takes_the_slot_of_a_stale_champion(new_world: Callable[..., Any]) -> None:
     """After a change to a concept that the online model knows and no small batch of rows improves on, it wins."""
-    world = new_world(((1, 2000), (4, 4600), (1, 4000)))
+    world = new_world(((1, 2000), (4, 4600), (1, 4000)), rollback=False)
     collecting(world).advance(4600)
     assert world.serving.serving.champion.version == "v1"
     # From here on the online model answers what a model that has learned the concept well would answer.

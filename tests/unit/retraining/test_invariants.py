@@ -12,6 +12,7 @@ from penstock.events import (
     Decision,
     Drift,
     DriftCondition,
+    LossPair,
     Metrics,
     ModelRecord,
     OutcomeCommand,
@@ -23,7 +24,7 @@ from penstock.events import (
 from penstock.runtime.stage import Input
 from penstock.spec import DAY_MS, DriftPolicy, Numeric, Pipeline, RetrainingPolicy
 from retraining.service import Retrainer
-from retraining.states import State, fold
+from retraining.states import SCORED, State, fold
 
 HOUR_MS = 3_600_000
 BUDGET = 2
@@ -42,6 +43,7 @@ PIPELINE = Pipeline(
         daily_runs=BUDGET,
         warnings=2,
         new_rows=900,
+        warning_rows=400,
     ),
 )
 
@@ -106,9 +108,21 @@ class History:
         self._rows += 100
         self._now_ms += HOUR_MS
         block = ScoreBlock(n=100, correct=correct)
-        return [("metrics", self._metrics(stage, {"champion": block})) for stage in ("monitor", "learner")]
+        return [("metrics", self._metrics(stage, {"champion": block}, correct)) for stage in ("monitor", "learner")]
 
-    def _metrics(self, stage: str, blocks: dict[str, ScoreBlock], condition: DriftCondition | None = None) -> Metrics:
+    def _pairs(self, correct: int) -> list[LossPair]:
+        """What serves loses by its errors; the online model and a candidate lose 30 in between."""
+        champion, run = self.retrainer.state.champion.version, self.retrainer.state.run
+        others = {"online", run.version if run and run.phase in SCORED else "online"} - {champion}
+        losses = [sorted([(champion, 100.0 - correct), (other, 30.0)]) for other in sorted(others)]
+        return [
+            LossPair(first=one, second=two, n=100, first_loss=lost, second_loss=other, difference_squared=9.0)
+            for (one, lost), (two, other) in losses
+        ]
+
+    def _metrics(
+        self, stage: str, blocks: dict[str, ScoreBlock], correct: int = 0, condition: DriftCondition | None = None
+    ) -> Metrics:
         return Metrics(
             stage=stage,
             partition=0,
@@ -118,13 +132,14 @@ class History:
             generation=self.retrainer.state.champion.generation,
             offset=self._rows + self._serial,
             blocks=blocks if stage == "learner" else {},
+            pairs=self._pairs(correct) if stage == "learner" else [],
             condition=condition,
         )
 
     def _condition(self, score: float) -> Metrics:
         since = self._now_ms - DAY_MS if score > 0.7 else None
         condition = DriftCondition(drift_score=score, drifted_share=0.0, drift_score_since_ms=since)
-        return self._metrics("incidents", {}, condition)
+        return self._metrics("incidents", {}, condition=condition)
 
     def _drift(self, name: str, level: Any, status: Any) -> Drift:
         return Drift(

@@ -45,7 +45,7 @@ def rows(count: int, task: Task = "binary", *, leak: str = "", seed: int = 0) ->
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_good_data_has_no_problem(task: Task) -> None:
-    assert quality_of(pipeline(task), rows(600, task), 0.3) == ("", ())
+    assert quality_of(pipeline(task), rows(600, task), 0.3) == ("", (), None)
 
 
 def test_too_little_data() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -13,13 +14,15 @@ from online.committee import Committee
 from penstock.cli.compose import System
 from penstock.cli.rebuild_batch import _base, rebuild_batch
 from penstock.errors import ArtifactError, UsageError
-from penstock.events import ModelRecord
+from penstock.events import ModelRecord, RetrainCommand, encode
 from penstock.log.memory import MemoryLog
 from penstock.log.port import Message
 from penstock.models.snapshots import EverySnapshot
 from penstock.runtime.checkpoint import MemoryCheckpoints
+from penstock.spec import Gates, Rollout
 from penstock.telemetry import Telemetry
 from retraining.warm_start import ONLINE_COPY, Base
+from tests.unit.retraining.conftest import World, make_pipeline, stream
 
 
 def system_of(world: Any) -> System:
@@ -93,3 +96,27 @@ def test_a_snapshot_that_a_copy_started_from_is_learned_again_where_it_is_gone(w
     features = [row.features for row in world.rows[200:300]]
     assert snapshot.load(world.pipeline, base.data).score_many(features) == committee.score_many(features)
     assert _base(system_of(world), {}) == "the run had none"
+
+
+def test_a_copy_of_the_online_model_that_won_is_made_again() -> None:
+    """Few rows to fit on, of a concept that the snapshot has seen much of; what was answered there is poor."""
+    pipeline = make_pipeline(Gates(confidence=0.6), Rollout(), collect_rows=240, trial_rows=240, effect_rows=100)
+    policy = replace(pipeline.retraining, comparison_share=0.5)
+    pipeline = replace(pipeline, retraining=policy, tier="light")
+    world = World(pipeline, stream(((4, 5000),)))
+    committee = Committee(pipeline)
+    for row in world.rows[1000:]:
+        committee.learn_one(row.features, row.outcome, None)
+    ref = world.artifacts.put(snapshot.dump(committee))
+    record = ModelRecord(
+        slot="online-0", version="online", kind="online", generation=0, snapshot=10, offset=9,
+        uri=ref.uri, digest=ref.digest, signature=ref.signature,
+    )  # fmt: skip
+    world.advance(400)
+    world.log.append([Message("models", b"online-0", encode(record))])
+    world.command(RetrainCommand(id="c", by="ann", at_ms=0))
+    world.advance(700)
+    trained = next(decision for decision in world.decisions() if decision.step == "trained")
+    assert trained.reason.startswith(f"best: {ONLINE_COPY}")
+    assert world.serving.serving.champion.version == "v1"
+    assert rebuild_batch(system_of(world), world.decisions(), "v1").identical

@@ -159,9 +159,9 @@ def test_a_candidate_of_leaked_labels_is_refused_before_it_is_fitted() -> None:
     data = rows_of(fair, knows_nothing)
     leaked = tuple(row._replace(features={**row.features, "z": float(str(row.outcome))}) for row in data.rows)
     fit = fitted(PIPELINE, Dataset(leaked, "d"))
-    assert refused(fit) == []
-    assert fit.winner == ""
-    assert fit.error.startswith("leakage: the value of feature z alone tells the target")
+    assert [gate.name for gate in refused(fit)] == ["leakage"]
+    assert (fit.winner, fit.results) == ("", ())
+    assert fit.gates[0].detail.startswith("leakage: the value of feature z alone tells the target")
 
 
 def test_a_candidate_that_looks_elsewhere_than_the_champion_is_refused() -> None:

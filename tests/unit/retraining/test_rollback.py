@@ -144,3 +144,56 @@ def test_a_run_that_is_going_on_survives_a_rollback() -> None:
     bench.passed()
     bench.advance(bench.now + 400)
     assert (bench.retrainer.state.champion.version, bench.retrainer.state.champion.generation) == ("v2", 3)
+
+
+def drifted(**policy: object) -> Bench:
+    """The batch champion v1, while a run collects rows after a drift."""
+    bench = promoted(**policy)
+    for _ in range(22):
+        look(bench, 0.3, 0.4, version="online")
+    bench.drift("d2", since=bench.now - 100)
+    assert bench.retrainer.state.run is not None
+    return bench
+
+
+def test_the_online_model_serves_while_a_run_prepares_what_follows_a_champion_that_no_longer_holds() -> None:
+    bench = drifted()
+    steps = [decision.step for _ in range(3) for decision in look(bench, 0.9, 0.4, version="online")]
+    assert steps == ["rolled_back"], "what the champion was worth before the drift does not count"
+    decision = bench.decisions[-1]
+    assert (decision.version, decision.generation) == ("online", 2)
+    assert "v1 is worse than online since labelled row 3800: loss 0.9 against 0.4" in decision.reason
+    assert decision.reason.endswith("; the run goes on")
+    bench.advance(bench.now + 900)
+    assert bench.steps()[-1] == "collected"
+    bench.passed()
+    bench.advance(bench.now + 400)
+    assert (bench.retrainer.state.champion.version, bench.retrainer.state.champion.generation) == ("v2", 3)
+    assert bench.retrainer.state.run is None
+
+
+@pytest.mark.parametrize(("rollback", "online"), [(True, 0.9), (True, 0.895), (False, 0.4)])
+def test_a_champion_that_is_no_worse_than_the_online_model_waits_for_the_run(rollback: bool, online: float) -> None:
+    bench = drifted(rollback=rollback)
+    for _ in range(8):
+        look(bench, 0.9, online, version="online")
+    assert bench.retrainer.state.champion.version == "v1"
+
+
+def test_without_a_run_nobody_takes_over_by_this_test() -> None:
+    bench = promoted()
+    for _ in range(22):
+        look(bench, 0.3, 0.4, version="online")
+    for _ in range(5):
+        look(bench, 0.9, 0.4, version="online")
+    assert bench.retrainer.state.champion.version == "v1"
+
+
+def test_a_drift_about_a_champion_that_was_sent_back_still_counts() -> None:
+    bench = promoted()
+    while not look(bench, 0.6, 0.3, version="online"):
+        pass
+    assert "cooling down" in bench.drift("d2", since=bench.now - 300, generation=1)[0].reason
+    bench.decisions.clear()
+    bench.advance(bench.now + 400)
+    assert (bench.decisions[0].step, bench.decisions[0].trigger) == ("triggered", "drift:d2")

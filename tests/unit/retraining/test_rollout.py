@@ -110,6 +110,33 @@ def test_who_is_no_longer_ahead_after_its_rows_is_not_promoted() -> None:
     assert bench.retrainer.state.run is None
 
 
+def ahead_by(gains: list[float]) -> list[str]:
+    """The steps while v1, in the shadow of the online model, loses so much less at each look in turn."""
+    bench = Bench(effect_rows=600)
+    bench.advance(1000)
+    bench.drift("d1", since=100)
+    bench.advance(1200)
+    bench.passed()
+    return [decision.step for gain in gains for decision in look(bench, 0.4, 0.4 - gain, version="v1")]
+
+
+def test_a_lead_over_a_champion_that_learns_has_its_time_to_prove_itself() -> None:
+    assert ahead_by([0.02] * 19) == []
+    assert ahead_by([0.02] * 20) == ["rejected"]
+    assert ahead_by([0.045] * 9) == []
+    assert ahead_by([0.045] * 15) == ["promoted"]
+
+
+def test_a_sure_lead_over_a_champion_that_learns_does_not_wait() -> None:
+    assert ahead_by([0.3] * 6) == ["promoted"]
+
+
+def test_who_is_caught_up_with_while_it_waits_is_rejected() -> None:
+    assert ahead_by([0.04] * 10 + [-0.02] * 9) == []
+    assert ahead_by([0.04] * 10 + [-0.02] * 10) == ["rejected"], "overtaken: still ahead over all rows"
+    assert ahead_by([0.02] * 7 + [-0.05] * 3) == ["rejected"], "behind over all rows"
+
+
 def approve(bench: Bench, identity: str, version: str, *, approved: bool = True) -> list[Decision]:
     return bench.give(
         "commands", ApprovalCommand(id=identity, by="eve", at_ms=1, version=version, approved=approved, reason="ok")

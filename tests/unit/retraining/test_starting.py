@@ -145,6 +145,50 @@ def test_warnings_from_before_a_restart_count() -> None:
 # Conditions that last
 
 
+def test_a_warning_that_does_not_close_starts_one_run() -> None:
+    bench = Bench(warning_rows=1500)
+    bench.advance(2000)
+    warn(bench, "a", 1900, since_event_time_ms=1600)
+    bench.advance(3300)
+    assert bench.decisions == []
+    bench.advance(6000)
+    assert bench.steps() == ["triggered", "collected"]
+    decision = bench.decisions[0]
+    assert decision.trigger == "warning:a"
+    assert decision.reason == "warning a is open since 1970-01-01T00:00:01Z, 1500 labelled rows and more"
+    assert decision.data is not None
+    assert decision.data.offsets["0"][0] == 1699, "what came before is another world"
+    bench.outcome(error="x")
+    bench.advance(9000)
+    assert bench.steps() == ["triggered", "collected", "failed"]
+
+
+@pytest.mark.parametrize("policy", [{"warning_rows": 1500}, {"warning_rows": None}])
+def test_a_warning_that_closes_or_is_no_trigger_starts_nothing(policy: dict[str, Any]) -> None:
+    bench = Bench(**policy)
+    bench.advance(2000)
+    warn(bench, "a", 1900)
+    bench.advance(3000)
+    if policy["warning_rows"] is not None:
+        warn(bench, "a", 2900, status="closed")
+        warn(bench, "b", 2950, generation=-1)
+    bench.advance(9000)
+    assert bench.decisions == []
+
+
+def test_a_warning_that_lasts_gives_a_run_that_started_after_it_its_time() -> None:
+    bench = Bench(warning_rows=1500)
+    bench.advance(2000)
+    warn(bench, "a", 1900)
+    bench.give("commands", RetrainCommand(id="c", by="ann", at_ms=0))
+    bench.outcome(error="x")
+    bench.decisions.clear()
+    bench.advance(3400)
+    assert bench.decisions == []
+    bench.advance(3600)
+    assert bench.decisions[0].trigger == "warning:a"
+
+
 def test_a_drop_of_the_served_performance_starts_a_run_once() -> None:
     bench = Bench()
     for row in range(40):

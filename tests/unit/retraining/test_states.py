@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from penstock.errors import BrokenChainError
 from penstock.events import DataRange, Decision, ModelRecord, Step
+from retraining import states
 from retraining.states import State, chained, decision_hash, fold, verify_chain
 
 RANGE = DataRange(offsets={"0": (10, 20)}, rows=10)
@@ -102,4 +103,11 @@ def test_a_restart_keeps_the_run_and_moves_its_start() -> None:
     _, state = chain(draft("triggered", data=RANGE), draft("triggered", data=later, trigger="drift:e"))
     assert state.run is not None
     assert (state.run.number, state.run.start, state.run.base, state.run.restarts) == (1, {"0": 15}, 25, 1)
-    assert state.seen == {"drift:d", "drift:e"}
+    assert state.seen == ("drift:d", "drift:e")
+
+
+def test_what_is_remembered_of_triggers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "SEEN", 3)
+    notes = [draft("not_started", trigger=f"drift:{name}", run_id="") for name in "abcdbd"]
+    _, state = chain(*notes)
+    assert state.seen == ("drift:b", "drift:c", "drift:d"), "one that comes again takes no place twice"

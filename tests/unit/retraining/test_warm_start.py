@@ -20,7 +20,7 @@ from penstock.log.port import Message, TopicConfig
 from penstock.models import pickles
 from penstock.models.artifact import MemoryArtifacts, Signer
 from retraining.dataset import Row
-from retraining.warm_start import Base, base_record, continued, newest_base
+from retraining.warm_start import Base, base_record, continued, newest_base, recorded_base
 from tests.unit.retraining.test_candidates import made
 
 PIPELINE, ROWS = made("binary", 300)
@@ -73,13 +73,22 @@ def test_else_the_oldest_that_has_learned_no_row_to_compare_on() -> None:
     assert store.newest(EARLIER, LATER) == held[0]
 
 
-def test_without_one_that_is_old_enough_there_is_no_copy() -> None:
+def test_without_any_there_is_no_copy() -> None:
+    assert Store().newest(EARLIER, LATER) == "no snapshot of the online model is kept"
+
+
+def test_where_all_are_too_new_the_copy_starts_with_nothing() -> None:
     store = Store()
-    why = "no kept snapshot of the online model is older than the rows to compare on"
-    assert store.newest(EARLIER, LATER) == why
     for offset in (1070, 1200):
         store.publish(offset)
-    assert store.newest(EARLIER, LATER) == why
+    base = newest_base(PIPELINE, store.log, store.artifacts, EARLIER, LATER)
+    assert isinstance(base, Base)
+    assert base.why == "no kept snapshot of the online model is older than the rows to compare on"
+    copy = continued(PIPELINE, base, EARLIER)
+    assert copy.committee.learned == len(EARLIER)
+    assert dump_batch(continued(PIPELINE, base, EARLIER)) == dump_batch(copy)
+    again = recorded_base(PIPELINE, store.artifacts, base.settings)
+    assert dump_batch(continued(PIPELINE, again, EARLIER)) == dump_batch(copy)
 
 
 def test_a_snapshot_of_another_partition_has_learned_other_rows() -> None:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from penstock.events import Drift, DriftCondition, Metrics
+from penstock.events import Drift, DriftCondition, Metrics, ModelRecord, ScoreBlock
 from penstock.spec import RetrainingPolicy
 from penstock.topology import DAY_MS
 from serving.condition import Condition
@@ -49,10 +49,10 @@ def drift(identity: str, level: Any, row: int) -> Drift:
 def asked(
     *events: Drift | Metrics, history: History | None = None, now_ms: int = 0, labelled: int = 5000, **policy: Any
 ) -> Verdict:
-    condition = Condition(PIPELINE)
+    pipeline = replace(PIPELINE, retraining=RetrainingPolicy(**policy))
+    condition = Condition(pipeline)
     for event in (*events, metrics("learner", labelled)):
         condition.take(event, 0)
-    pipeline = replace(PIPELINE, retraining=RetrainingPolicy(**policy))
     return check_retrain(pipeline, history or History(), condition, now_ms)
 
 
@@ -90,6 +90,37 @@ def test_warnings_count_within_their_window_and_since_the_last_run() -> None:
     history.take(decided("triggered", 15), 0)
     assert of(asked(*three, history=history), "warnings").value == 2
     assert not of(asked(*three, warnings=None), "warnings").reached
+
+
+def test_a_warning_lasts_since_it_opened_and_since_the_last_run() -> None:
+    lasting = (metrics("learner", 1000), drift("w", "warning", 990))
+    assert (of(asked(*lasting), "warning_rows").value, of(asked(*lasting), "warning_rows").reached) == (4000, True)
+    assert not of(asked(*lasting, labelled=2900), "warning_rows").reached
+    assert of(asked(*lasting, history=ended()), "warning_rows").value == 1000
+    history = History()
+    history.take(decided("triggered", 0, trigger="warning:w"), 0)
+    assert of(asked(*lasting, history=history), "warning_rows").value == 0
+    assert not of(asked(*lasting, warning_rows=None), "warning_rows").enabled
+
+
+def test_a_drop_of_performance_is_tested_as_the_retrainer_does() -> None:
+    def look(at: int, correct: int) -> Metrics:
+        return metrics("learner", 100 * at, blocks={"champion": ScoreBlock(n=100, correct=correct)})
+
+    good, bad = [look(at, 90) for at in range(1, 31)], [look(at, 60) for at in range(31, 37)]
+    assert not of(asked(*good), "performance_drop").reached
+    fell = of(asked(*good, *bad), "performance_drop")
+    assert fell.reached
+    assert fell.value == pytest.approx(0.3, abs=0.05)
+    assert fell.detail.startswith("accuracy 0.6")
+    history = History()
+    model = ModelRecord(slot="champion", version="v1", kind="batch", generation=1)
+    history.take(decided("promoted", 0, generation=1, version="v1", model=model), 0)
+    assert not of(asked(*good, *bad, history=history), "performance_drop").reached
+
+
+def test_the_schedule_says_when_it_is_next_due() -> None:
+    assert of(asked(now_ms=0), "schedule").detail == "cron, UTC: 0 2 * * 0; next due 1970-01-04T02:00:00Z"
 
 
 @pytest.mark.parametrize(("since_ms", "reached"), [(5_000_000 - DAY_MS, True), (5_000_000 - HOUR_MS, False)])

@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from penstock.cli import asking, retraining
+from penstock.cli import asking, retrain, retraining
 from penstock.cli.compose import make_loop
 from penstock.cli.context import Context
 from penstock.cli.installation import installation
@@ -42,13 +42,15 @@ class Command:
         self.context = Context(self.settings, path, as_json=True)
         self._app = typer.Typer()
         self._app.add_typer(retraining.app, name="retraining")
+        self._app.command("retrain")(retrain.retrain)
 
         @self._app.callback()
         def root(ctx: typer.Context) -> None:
             ctx.obj = self.context
 
     def __call__(self, *arguments: str, code: int = 0) -> Any:
-        result = CliRunner().invoke(self._app, ["retraining", *arguments], catch_exceptions=False)
+        words = arguments if arguments[0] == "retrain" else ("retraining", *arguments)
+        result = CliRunner().invoke(self._app, words, catch_exceptions=False)
         assert result.exit_code == code, result.output
         return json.loads(result.output) if self.context.as_json else result.output
 
@@ -123,3 +125,11 @@ def test_without_a_retrainer_the_command_waits(run: Command, monkeypatch: pytest
     monkeypatch.setattr(asking, "ANSWER_S", 0.2)
     with pytest.raises(DependencyError, match="waits in the log"):
         run("pause")
+
+
+def test_a_person_who_asks_for_a_run_hears_what_became_of_it(answered: Command) -> None:
+    started = answered("retrain", "--reason", "new product")
+    assert (started["step"], started["reason"].partition(": ")[2]) == ("triggered", "new product")
+    declined = answered("retrain", code=1)
+    assert declined["step"] == "not_started"
+    assert "is going on (collecting)" in declined["reason"]

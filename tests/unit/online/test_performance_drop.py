@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
+from online.performance_drop import ALPHA, ServedPerformance, hypergeometric
 from penstock.events import ScoreBlock
 from penstock.spec import Numeric, Pipeline, RetrainingPolicy, Task
-from retraining.performance import ALPHA, ServedPerformance, hypergeometric
 
 LOOK = 100
 
