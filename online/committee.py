@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from online.blend import BinaryBlend, Blend, MulticlassBlend, RegressionBlend
 from online.encoding import Encoded, Encoder
+from online.lagged import QUICK, LaggedMembers
 from online.pool import Member, members_of, new_member
 from online.prior import PriorModel
 from online.recency import Recency
@@ -47,6 +48,7 @@ class Committee:
         self._encoder = Encoder(pipeline, self._target_columns)
         self._names = members_of(pipeline)
         self._members: list[Member] = [self._new_member(name) for name in self._names]
+        self._lagged = LaggedMembers()
         self._recency = Recency(pipeline.task, len(pipeline.classes))
         self._blend = _new_blend(pipeline, len(self._members), self._recency.count)
         self._seen = [0] * len(pipeline.classes)
@@ -104,6 +106,8 @@ class Committee:
         if self.learned:
             raw = self._raw_outputs(x)
             outputs = self._usable(raw)
+            for index, member in self._lagged.at(self.learned, lag).items():
+                outputs[index] = _prediction(member, x) or outputs[index]
             score = self._score(self._blend.learn([*outputs, *self._recency.forecasts_at(lag)], target))
         self._learn_members(x, target, raw)
         self._encoder.learn(features, self._targets(target))
@@ -113,6 +117,7 @@ class Committee:
         else:
             self._seen[int(target)] += 1
         self.learned += 1
+        self._lagged.keep(self.learned, {i: self._members[i] for i, name in enumerate(self._names) if name in QUICK})
         return score
 
     def forget_recent(self) -> None:

@@ -52,7 +52,8 @@ class _Kept:
         return ref
 
 
-def _is_moment(learned: int, every: int) -> bool:
+def is_moment(learned: int, every: int = EVERY) -> bool:
+    """May a snapshot be taken after so many examples?"""
     return learned % every == 0 or (learned < every and learned in EARLY)
 
 
@@ -65,7 +66,7 @@ class EverySnapshot:
 
     def offer(self, learned: int, dump: Callable[[], bytes]) -> ArtifactRef | None:
         """See `SnapshotPublisher`."""
-        return self._kept.put(dump()) if _is_moment(learned, self._every) else None
+        return self._kept.put(dump()) if is_moment(learned, self._every) else None
 
 
 class BudgetedSnapshots:
@@ -87,7 +88,7 @@ class BudgetedSnapshots:
 
     def offer(self, learned: int, dump: Callable[[], bytes]) -> ArtifactRef | None:
         """See `SnapshotPublisher`."""
-        if not _is_moment(learned, self._every):
+        if not is_moment(learned, self._every):
             return None
         before = self._clock.monotonic_s()
         allowed_s = self._share * (before - self._started_s)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from online.blend import LOGIT_LIMIT, PROBABILITY_FLOOR, BinaryBlend, MulticlassBlend, RegressionBlend, clipped, logit
+from online.blend import LOGIT_LIMIT, PROBABILITY_FLOOR, BinaryBlend, MulticlassBlend, RegressionBlend, clipped
 
 BLENDS = {"binary": (BinaryBlend, (3,)), "multiclass": (MulticlassBlend, (3, 4)), "regression": (RegressionBlend, (3,))}
 
@@ -118,9 +118,27 @@ def test_an_outlying_target_moves_a_regression_blend_by_a_bounded_step():
     assert blend.predict([[1.0]])[0] == pytest.approx(1.0, abs=0.1)
 
 
-def test_logits_and_probabilities_are_cut():
-    assert logit(0.0) == -LOGIT_LIMIT
-    assert logit(1.0) == LOGIT_LIMIT
-    assert logit(0.5) == 0.0
+def test_members_that_are_certain_count_as_much_as_those_at_the_limit():
+    limit = 1.0 / (1.0 + math.exp(-LOGIT_LIMIT))
+    for certain, at_limit in ((1.0, limit), (0.0, 1.0 - limit)):
+        said = [BinaryBlend(1).predict([[each]])[0] for each in (certain, at_limit)]
+        assert said[0] == pytest.approx(said[1], rel=1e-9)
+
+
+def test_where_positives_are_rare_the_blend_keeps_the_order_among_small_probabilities():
+    # One in 200; the good member's log odds are right and nearly all below -5, the other one is noise.
+    chance, blend = random.Random(3), BinaryBlend(2)
+    told, truth = [], []
+    for _ in range(12_000):
+        odds = chance.gauss(-6.5, 1.5)
+        probability = 1.0 / (1.0 + math.exp(-odds))
+        truth.append(chance.random() < probability)
+        told.append(blend.learn([[probability], [chance.random() * 0.01]], float(truth[-1]))[0])
+    blend_of_few = blend.predict([[0.0004], [0.005]])[0] / blend.predict([[0.004], [0.005]])[0]
+    assert blend_of_few < 0.3  # of members' 0.1; cut at -5 both were alike
+    assert sum(told) == pytest.approx(sum(truth), rel=0.2)
+
+
+def test_probabilities_are_cut():
     assert clipped(0.0) == PROBABILITY_FLOOR
     assert clipped(1.0) == 1 - PROBABILITY_FLOOR
