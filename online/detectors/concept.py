@@ -130,7 +130,7 @@ def _errors(losses: list[float], unit: float) -> list[float]:
     return [min(1.0, loss / unit) for loss in losses]
 
 
-class _Signal:
+class ErrorSignal:
     """The losses of one version in blocks of 10, and the detectors that watch them."""
 
     def __init__(self, version: str, policy: DriftPolicy, scaled: bool) -> None:
@@ -182,8 +182,8 @@ class ErrorDetectors:
         self._champion = self._signal("champion")
         self._online = self._signal("online")
 
-    def _signal(self, version: str) -> _Signal:
-        return _Signal(version, self._policy, self._scaled)
+    def _signal(self, version: str) -> ErrorSignal:
+        return ErrorSignal(version, self._policy, self._scaled)
 
     def update(self, example: Example, online_score: Score) -> list[Finding]:
         """Take one example (revision 0) and the committee's score of it before learning; what fired now."""
