@@ -1,4 +1,4 @@
-"""An additive model of some hundred examples: ridge regression on curves of the numbers and levels of the categories."""
+"""An additive model of a thousand examples: ridge regression on curves of numbers and levels of categories."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from penstock.events import Example, Features, Finding, Outcome, Score
 from penstock.spec import Pipeline
 
 #: What findings name as the version whose error rose.
-REFERENCE_MODEL = "reference"
+REFERENCE_MODEL = "reference model"
 #: Examples that are taken in at once.
 PORTION = 50
 #: The newest examples that a model is fitted to, at most and at least, and how many come before the next fit.
@@ -50,14 +50,14 @@ class ReferenceModels:
 
     An online model follows a change within a few hundred examples, so its error moves for a moment only, and a small
     change is lost in it. The error of a model that learned until some moment and nothing since stays where the change
-    puts it (a stable learner beside a reactive one: Bach & Maloof, "Paired Learners for Concept Drift", ICDM 2008). On a
-    stationary stream it is stationary, however the online model still learns.
+    puts it: a stable learner beside a reactive one (Bach & Maloof, "Paired Learners for Concept Drift", ICDM 2008).
+    On a stationary stream it is stationary, however the online model still learns.
 
-    Every 2,000 examples (first after 1,000) an `AdditiveRidge` is fitted to the newest 2,000, and takes the place of the
-    one before the last: so one of the two has seen at least 2,000 later examples. The detectors of ``drift.deciding``
-    watch its errors on what comes after the fit (`ErrorSignal`: 0 or 1 for classes, decided by the greatest output, a
-    binary one at 0.5; the absolute error over its 0.9 quantile for a regression). A change that only interactions of
-    features make is not seen here.
+    Every 2,000 examples (first after 1,000) an `AdditiveRidge` is fitted to the newest 2,000, and takes the place of
+    the one before the last: so one of the two has seen at least 2,000 later examples. The detectors of
+    ``drift.deciding`` watch its errors on what comes after the fit (`ErrorSignal`): 0 or 1 for classes, decided by the
+    greatest output, a binary one at 0.5; the absolute error over its 0.9 quantile for a regression. A change that only
+    interactions of features make is not seen here.
 
     When one fires, the other is dropped, and the next is fitted to what came since the change. Examples are taken in
     50 at once. Pickles as a whole; holds 2,000 examples.
@@ -117,20 +117,22 @@ class ReferenceModels:
         for series, more in ((self._values, numbers), (self._codes, codes), (self._outcome_values, outcomes[None, :])):
             series.push(more)
         self._until_fit -= PORTION
+        told: list[Finding] = []
         if fired:
-            finding, standing = max(fired, key=lambda one: one[0].statistic)
-            self._standing = [standing]
-            self._forget_before_change(finding.n_current)
+            greatest, standing = max(fired, key=lambda one: one[0].statistic)
+            told, self._standing = [greatest], [standing]
+            self._forget_before_change(greatest.n_current)
         if self._until_fit <= 0:
             self._standing = [*self._standing, self._fitted()][-2:]
             self._until_fit = EVERY
-        return [finding] if fired else []
+        return told
 
     def _losses(self, outputs: FloatArray, outcomes: FloatArray) -> FloatArray:
         if self._regression:
             return np.minimum(np.abs(outputs[:, 0] - outcomes), sys.float_info.max)
         answers = outputs.argmax(axis=1) if self._outputs > 1 else outputs[:, 0] >= HALF
-        return (answers != outcomes).astype(np.float64)
+        errors: FloatArray = (answers != outcomes).astype(np.float64)
+        return errors
 
     def _forget_before_change(self, examples: int) -> None:
         for series in (self._values, self._codes, self._outcome_values):
