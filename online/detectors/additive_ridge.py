@@ -8,15 +8,16 @@ from online.detectors.windows import FloatArray, IntArray
 
 #: Cells of a feature: a number's knots, or a category's most frequent values; the last is for all that is none of them.
 CELLS = 9
-#: Cells of all features: what a fit costs grows with their square. Of more features those that tell most are used.
-MOST_CELLS, LEAST_CELLS = 128, 4
+#: Cells of all features, and of one at least; of more features those that tell most are used. With one slope per number
+#: fewer than 100 equations, which LAPACK solves on one thread.
+MOST_CELLS, LEAST_CELLS = 76, 4
 #: Quantiles of the outer knots of a number, beyond which its curve is flat.
 OUTER = 0.02
 #: Places between two knots are whole sixteenths, so that sums of products are exact in single precision, in whatever
 #: order a library adds them (16² × 2,000 examples < 2²⁴).
 STEPS = 16
 #: Ridge of a cell's weight and of a curve's slope, in examples.
-CELL_RIDGE, SLOPE_RIDGE = 5.0, 1.0
+CELL_RIDGE, SLOPE_RIDGE = 20.0, 1.0
 #: Multiplications that OpenBLAS does on one thread.
 ONE_THREAD = 262_144
 
@@ -35,7 +36,7 @@ class AdditiveRidge:
         features = len(self._numbers) + len(self._codes)
         self._cells = max(LEAST_CELLS, min(CELLS, MOST_CELLS // max(1, features)))
         self._knots = _knots(numbers[self._numbers], self._cells - 1)
-        self._values = [_frequent(codes[j], self._cells - 1) for j in self._codes]
+        self._values = _frequent_values(codes[self._codes], self._cells - 1)
         self._mean: FloatArray = targets.mean(axis=0)
         self._weights = np.zeros((features * self._cells, targets.shape[1]))
         if features:
@@ -60,37 +61,39 @@ class AdditiveRidge:
             rows[place, np.minimum(cell + 1, width - 1)] += step
         mean = rows.sum(axis=0, dtype=np.float64) / (examples * STEPS)
         spread = _products(rows) / STEPS**2 - examples * np.outer(mean, mean)
-        moment = rows.T.astype(np.float64) @ targets / STEPS
-        basis, ridge = self._basis(width)
-        solved = np.linalg.solve(basis.T @ spread @ basis + np.diag(ridge), basis.T @ moment)
-        self._weights = basis @ solved
+        moment = _products(rows, targets) / STEPS
+        slopes = self._slopes(width)
+        along = _products(spread, slopes)  # spread is symmetric
+        system = np.block([[spread, along], [along.T, slopes.T @ along]])
+        system[np.diag_indices(len(system))] += np.repeat((CELL_RIDGE, SLOPE_RIDGE), (width, len(self._knots)))
+        solved = np.linalg.solve(system, np.concatenate((moment, slopes.T @ moment)))
+        self._weights = solved[:width] + slopes @ solved[width:]
         self._mean = self._mean - mean @ self._weights
 
-    def _basis(self, width: int) -> tuple[FloatArray, FloatArray]:
-        """One column per cell and one per number, its slope; and the ridge of each."""
+    def _slopes(self, width: int) -> FloatArray:
+        """A straight line through the knots of each number, as weights of the cells (cells × numbers)."""
         slopes = np.zeros((width, len(self._knots)))
         for j, knots in enumerate(self._knots):
             begin, reach = j * self._cells, float(knots[-1] - knots[0])
             if reach > 0.0 and np.isfinite(reach):
                 slopes[begin : begin + len(knots), j] = 2.0 * (knots - knots[0]) / reach - 1.0
-        ridge = np.repeat((CELL_RIDGE, SLOPE_RIDGE), (width, len(self._knots)))
-        return np.concatenate((np.eye(width), slopes), axis=1), ridge
+        return slopes
 
     def _places(self, numbers: FloatArray, codes: IntArray) -> tuple[IntArray, IntArray]:
         """Per feature and example the first of the two cells it lies between, and how many sixteenths beyond it."""
-        examples, last = numbers.shape[1], self._cells - 1
-        first = np.full((len(self._numbers) + len(self._codes), examples), last, dtype=np.int64)
-        above = np.zeros_like(first)
-        for j, (feature, knots) in enumerate(zip(self._numbers, self._knots, strict=True)):
-            held = np.flatnonzero(~np.isnan(numbers[feature]))
-            values = np.clip(numbers[feature, held], knots[0], knots[-1])
-            below = np.minimum(np.searchsorted(knots, values, side="right") - 1, len(knots) - 2)
-            gap = knots[below + 1] - knots[below]
-            share = np.divide(values - knots[below], gap, out=np.zeros(len(held)), where=gap > 0.0)
-            first[j, held], above[j, held] = below, np.rint(STEPS * share)
-        for j, (feature, values) in enumerate(zip(self._codes, self._values, strict=True), len(self._numbers)):
-            place = np.minimum(np.searchsorted(values, codes[feature]), len(values) - 1)
-            first[j] = np.where(values[place] == codes[feature], place, last)
+        last, knots = self._cells - 1, self._knots
+        numbers, codes = numbers[self._numbers], codes[self._codes]
+        missing = np.isnan(numbers)
+        values = np.clip(np.where(missing, knots[:, :1], numbers), knots[:, :1], knots[:, -1:])
+        below = np.minimum((values[:, :, None] >= knots[:, None, :]).sum(axis=2), knots.shape[1] - 1) - 1
+        gap = np.take_along_axis(np.diff(knots, axis=1), below, axis=1)
+        beyond = values - np.take_along_axis(knots, below, axis=1)
+        share = np.divide(beyond, gap, out=np.zeros_like(beyond), where=gap > 0.0)
+        steps = np.where(missing, 0, np.rint(STEPS * share)).astype(np.int64)
+        same = codes[:, :, None] == self._values[:, None, :]
+        levels = np.where(same.any(axis=2), same.argmax(axis=2), last)
+        first = np.concatenate((np.where(missing, last, below), levels))
+        above = np.concatenate((steps, np.zeros_like(levels)))
         return first + self._cells * np.arange(len(first))[:, None], above
 
 
@@ -127,12 +130,25 @@ def _frequent(codes: IntArray, count: int) -> IntArray:
     return kept
 
 
-def _products(rows: np.ndarray) -> FloatArray:
-    """Sums of the products of all columns, in portions that a BLAS does not spread over threads."""
-    width = rows.shape[1]
-    step = max(1, ONE_THREAD // (width * width))
-    total = np.zeros((width, width))
-    for start in range(0, len(rows), step):
-        portion = rows[start : start + step]
-        total += portion.T @ portion
+def _frequent_values(codes: IntArray, count: int) -> IntArray:
+    """Those of each category (features × ``count``); where there are fewer the first fills up."""
+    values = np.empty((len(codes), count), dtype=np.int64)
+    for filled, column in zip(values, codes, strict=True):
+        found = _frequent(column, count)
+        filled[:] = found[0]
+        filled[: len(found)] = found
+    return values
+
+
+def _products(rows: np.ndarray, others: np.ndarray | None = None) -> FloatArray:
+    """Sums of the products of all columns with each other, or with those of ``others``.
+
+    In portions that a BLAS does not spread over threads, which cost more than they save here.
+    """
+    others = rows if others is None else others
+    shape = (rows.shape[1], others.shape[1])
+    step = ONE_THREAD // max(1, shape[0] * shape[1])
+    total = np.zeros(shape)
+    for start in range(0, len(rows), max(1, step)):
+        total += rows[start : start + step].T @ others[start : start + step]
     return total

@@ -10,6 +10,7 @@ import numpy as np
 from online.detectors.additive_ridge import AdditiveRidge
 from online.detectors.categorical import category_code
 from online.detectors.concept import ErrorSignal
+from online.detectors.likelihood_ratio import LEAST_BEFORE_FIRST
 from online.detectors.significance import category_features, numeric_features
 from online.detectors.windows import FloatArray, SlidingColumns
 from penstock.events import Example, Features, Finding, Outcome, Score
@@ -59,6 +60,7 @@ class ReferenceModels:
     greatest output, a binary one at 0.5; the absolute error over its 0.9 quantile for a regression. A change that only
     interactions of features make is not seen here.
 
+    As many errors as before the first change must be there before any: a chance fall leaves a level to rise from.
     When one fires, the other is dropped, and the next is fitted to what came since the change. Examples are taken in
     50 at once. Pickles as a whole; holds 2,000 examples.
     """
@@ -152,4 +154,4 @@ class ReferenceModels:
         else:
             targets = outcomes[:, None]
         model = AdditiveRidge(self._values.view, self._codes.view, targets)
-        return _Standing(model, ErrorSignal(REFERENCE_MODEL, self._watched, scaled=self._regression))
+        return _Standing(model, ErrorSignal(REFERENCE_MODEL, self._watched, self._regression, LEAST_BEFORE_FIRST))
