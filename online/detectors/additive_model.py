@@ -30,7 +30,7 @@ MARGIN_LIMIT = 30.0
 ONE_THREAD = 262_144
 
 
-class _Places(NamedTuple):
+class Places(NamedTuple):
     """Per feature and example the first of the two cells that it lies between, and how many sixteenths beyond it."""
 
     first: IntArray
@@ -58,7 +58,7 @@ class Design(NamedTuple):
     ``slopes`` (cells × numbers) holds a straight line through the knots of each number.
     """
 
-    places: _Places
+    places: Places
     mean: FloatArray
     spread: FloatArray
     slopes: FloatArray
@@ -91,7 +91,7 @@ def least_squares(design: Design, targets: FloatArray) -> tuple[FloatArray, Floa
     level: FloatArray = targets.mean(axis=0)
     system, _ = design.system(1.0, CELL_RIDGE, SLOPE_RIDGE)
     moment = design.both(design.places.totals(targets - level, len(design.mean)))
-    solved: FloatArray = np.linalg.solve(system, moment)
+    solved = np.asarray(np.linalg.solve(system, moment), dtype=np.float64)
     return design.weights(solved), level
 
 
@@ -159,7 +159,7 @@ class AdditiveModel:
                 slopes[begin : begin + len(knots), j] = 2.0 * (knots - knots[0]) / reach - 1.0
         return slopes
 
-    def _places(self, numbers: FloatArray, codes: IntArray) -> _Places:
+    def _places(self, numbers: FloatArray, codes: IntArray) -> Places:
         last, knots = self._cells - 1, self._knots
         numbers, codes = numbers[self._numbers], codes[self._codes]
         missing = np.isnan(numbers)
@@ -173,7 +173,7 @@ class AdditiveModel:
         levels = np.where(same.any(axis=2), same.argmax(axis=2), last)
         first = np.concatenate((np.where(missing, last, below), levels))
         above = np.concatenate((steps, np.zeros_like(levels)))
-        return _Places(first + self._cells * np.arange(len(first))[:, None], above)
+        return Places(first + self._cells * np.arange(len(first))[:, None], above)
 
 
 def _most_telling(numbers: FloatArray, codes: IntArray, targets: FloatArray) -> tuple[IntArray, IntArray]:
