@@ -9,6 +9,7 @@ import msgspec
 from online.detectors.base import Batch, Detector
 from online.detectors.categorical import ChiSquare
 from online.detectors.fairness import DemographicParity
+from online.detectors.location import Location
 from online.detectors.numeric import KolmogorovSmirnov
 from online.detectors.population import DomainClassifier
 from online.detectors.schema import SchemaShares
@@ -59,6 +60,7 @@ class Monitor:
         self._names = [feature.name for feature in pipeline.features]
         self._detectors: tuple[Detector, ...] = (
             KolmogorovSmirnov(pipeline),
+            Location(pipeline),
             ChiSquare(pipeline),
             SchemaShares(pipeline),
             ServedScores(pipeline),

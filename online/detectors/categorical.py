@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -20,6 +21,8 @@ from penstock.spec import DriftPolicy, Pipeline
 
 #: Characters of a category that are looked at; longer ones that begin alike count as one.
 CATEGORY_LENGTH = 64
+#: The code of a missing category.
+MISSING_CODE = -1
 #: The name of the pooled cell in histograms.
 POOLED = "(other)"
 #: Categories that a histogram names; the rest is pooled there too.
@@ -33,6 +36,12 @@ def category(value: FeatureValue) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)[:CATEGORY_LENGTH]
+
+
+def category_code(value: FeatureValue) -> int:
+    """A whole number for `category`, the same in every process: its CRC-32, or `MISSING_CODE`."""
+    name = category(value)
+    return MISSING_CODE if name is None else crc32(name.encode())
 
 
 class Table:

@@ -6,6 +6,7 @@ from online.detectors.concept import ErrorDetectors
 from online.detectors.labelled import LabelledDetector
 from online.detectors.performance import PerformanceDecay
 from online.detectors.prior import LabelShift
+from online.detectors.reference_model import ReferenceModels
 from penstock.events import Example, Finding, Score
 from penstock.spec import Pipeline
 
@@ -16,6 +17,7 @@ class OutcomeDetectors:
     def __init__(self, pipeline: Pipeline) -> None:
         self._detectors: tuple[LabelledDetector, ...] = (
             ErrorDetectors(pipeline),
+            ReferenceModels(pipeline),
             LabelShift(pipeline),
             PerformanceDecay(pipeline),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
-from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -12,7 +11,7 @@ from scipy.special import ndtr
 from scipy.stats import rankdata
 
 from online.detectors.base import Batch
-from online.detectors.categorical import category
+from online.detectors.categorical import MISSING_CODE, category_code
 from online.detectors.significance import category_features, numeric_features, signal_count, significance_level
 from online.detectors.windows import (
     MIN_VALUES,
@@ -27,7 +26,7 @@ from online.detectors.windows import (
     unpack_floats,
     unpack_integers,
 )
-from penstock.events import Features, FeatureValue, Finding
+from penstock.events import Features, Finding
 from penstock.spec import DriftPolicy, Pipeline
 
 #: Categories of a feature that have a column, and columns in all.
@@ -41,8 +40,6 @@ RANKS = 127
 RIDGE = 0.1
 #: Multiplications that OpenBLAS does on one thread.
 ONE_THREAD = 262_144
-#: The code of a missing category.
-MISSING = -1
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -139,7 +136,7 @@ class DomainClassifier:
 
     def _coded(self, rows: Sequence[Features]) -> tuple[FloatArray, IntArray]:
         values = np.array([[row[name] for row in rows] for name in self._numbers], dtype=np.float64)
-        codes = np.array([[_code(row[name]) for row in rows] for name in self._names], dtype=np.int64)
+        codes = np.array([[category_code(row[name]) for row in rows] for name in self._names], dtype=np.int64)
         return values.reshape(len(self._numbers), len(rows)), codes.reshape(len(self._names), len(rows))
 
     def _renew(self) -> None:
@@ -202,11 +199,6 @@ class DomainClassifier:
         self._ages.unpack(held.ages)
 
 
-def _code(value: FeatureValue) -> int:
-    name = category(value)
-    return MISSING if name is None else crc32(name.encode())
-
-
 def _columns(values: FloatArray, codes: IntArray) -> FloatArray:
     """Whole numbers, records × columns: scaled ranks of ``values``, then 1 for each record of a common category."""
     columns: list[FloatArray] = []
@@ -217,7 +209,7 @@ def _columns(values: FloatArray, codes: IntArray) -> FloatArray:
             column[present] = np.rint(RANKS * (2 * ranks / (len(ranks) + 1) - 1))
         columns.append(column)
     for series in codes:
-        names, counts = np.unique(series[series != MISSING], return_counts=True)
+        names, counts = np.unique(series[series != MISSING_CODE], return_counts=True)
         for name in names[np.argsort(-counts, kind="stable")][: min(CATEGORIES, COLUMNS - len(columns))]:
             columns.append((series == name).astype(np.float64))
     return np.stack(columns, axis=1)

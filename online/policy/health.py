@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
+from online.detectors.reference_model import REFERENCE_MODEL
 from online.policy.merging import Signal
 
 Condition: TypeAlias = Literal["good", "warning", "critical"]
@@ -22,6 +23,11 @@ SERVED = "champion"
 def is_served(signal: Signal) -> bool:
     """Whether the signal is about the performance of what was served."""
     return signal.kind in {"concept", "performance"} and signal.finding.version in {None, SERVED}
+
+
+def is_of_reference_model(signal: Signal) -> bool:
+    """Whether the signal is about the error of a model that learned nothing since."""
+    return signal.kind == "concept" and signal.finding.version == REFERENCE_MODEL
 
 
 def drift_score(signals: Iterable[Signal]) -> float:

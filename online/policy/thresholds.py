@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 import msgspec
 
-from online.detectors.significance import monitored_count
+from online.detectors.significance import LOCATION, LOCATION_SHARE, monitored_count
 from online.policy.budget import kind_level
+from online.policy.health import is_of_reference_model
 from online.policy.merging import Signal
 from penstock.events import DriftKind, DriftThresholds, Level, PolicyChange
 from penstock.spec import DriftPolicy, Pipeline
@@ -59,6 +60,9 @@ class Thresholds:
         """The least effect of a signal of ``kind`` that is worth an alarm."""
         return self._floors[kind]
 
+    def _floor_of(self, signal: Signal) -> float:
+        return self._floors[signal.kind] * (LOCATION_SHARE if signal.finding.detector == LOCATION else 1.0)
+
     def opens(self, signal: Signal) -> bool:
         """Whether a signal that belongs to no incident opens one.
 
@@ -66,7 +70,7 @@ class Thresholds:
         detector that decides by itself fired, with an effect above the floor. Concept drift opens only so.
         """
         if signal.fired:
-            return signal.effect > 0.0 and signal.effect >= self._floors[signal.kind]
+            return signal.effect > 0.0 and signal.effect >= self._floor_of(signal)
         return signal.kind != "concept" and self.significant(signal)
 
     def significant(self, signal: Signal) -> bool:
@@ -80,7 +84,7 @@ class Thresholds:
         )
 
     def _within(self, signal: Signal, level: float, share: float) -> bool:
-        far = signal.effect >= share * self._floors[signal.kind] or (
+        far = signal.effect >= share * self._floor_of(signal) or (
             signal.kind == "covariate" and signal.psi >= share * self._policy.psi_warning
         )
         return far and signal.effect > 0.0 and signal.least_p_value <= level and signal.least_p_value < 1.0
@@ -101,10 +105,15 @@ class Thresholds:
         return min(1.0, len(self.moved(filter(self.holds, signals))) / self._monitored)
 
     def level(self, performance_drop: float | None, greatest: float, moved: Iterable[Signal]) -> Level:
-        """Critical or warning, by the drop of the served performance, the greatest distance, and the features moved."""
-        policy = self._policy
+        """Critical or warning, by the drop of the served performance, the greatest distance, and what ``moved``.
+
+        What a model that stood still would have lost counts as the drop of the served performance does: the served
+        model may have learned the change, which leaves nothing to measure, or meet it where it is next asked.
+        """
+        policy, moved = self._policy, list(moved)
+        lost = max((signal.effect for signal in moved if is_of_reference_model(signal)), default=0.0)
         critical = (
-            (performance_drop or 0.0) > policy.critical_performance_drop
+            max(performance_drop or 0.0, lost) > policy.critical_performance_drop
             or len(self.moved(moved)) > policy.critical_feature_share * self._monitored
             or greatest > policy.critical_drift_score
         )

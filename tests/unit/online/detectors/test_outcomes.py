@@ -21,7 +21,7 @@ def example(i: int, decision: str, value: str, score: Score, generation: int = 0
         id=f"{i}",
         entity="e",
         event_time_ms=i,
-        features={},
+        features={"x": float(i % 7)},
         version="v",
         generation=generation,
         decision=decision,
@@ -41,7 +41,7 @@ def test_one_change_is_told_by_all_of_them_and_a_pickle_goes_on_alike() -> None:
         found = whole.update(asked, 0.1)
         assert first.update(asked, 0.1) == found
         fired |= {(finding.kind, finding.version) for finding in found}
-    assert fired == {("concept", "champion"), ("concept", "online")}
+    assert fired == {("concept", "champion"), ("concept", "online"), ("concept", "reference model")}
     looks = whole.look()
     assert first.look() == looks
     assert {finding.kind for finding in looks} == {"concept", "prior", "performance"}
@@ -53,7 +53,10 @@ def test_a_promotion_resets_them_all() -> None:
     for i in range(2500):
         detectors.update(example(i, "0", "0", 0.1), 0.1)
     detectors.reset(1)
-    assert {(finding.kind, finding.version) for finding in detectors.look()} == {("concept", "online")}
+    assert {(finding.kind, finding.version) for finding in detectors.look()} == {
+        ("concept", "online"),
+        ("concept", "reference model"),
+    }
 
 
 @pytest.mark.parametrize("wrong", [True, False])

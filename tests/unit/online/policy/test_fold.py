@@ -81,6 +81,8 @@ def test_a_fired_error_detector_opens_and_its_rise_sets_the_level() -> None:
         ("champion", 0.06, "critical", 0.06),
         ("champion", 0.04, "warning", 0.04),
         ("online", 0.2, "warning", None),
+        ("reference model", 0.06, "critical", None),
+        ("reference model", 0.04, "warning", None),
     ):
         (opened,) = Feed()(adwin(version, rise), stage="learner")
         assert (opened.level, opened.performance_drop, opened.kind) == (level, drop, "concept")
