@@ -58,15 +58,16 @@ class Monitor:
         self._mode = pipeline.drift.reference_mode
         self._task = pipeline.task
         self._names = [feature.name for feature in pipeline.features]
+        numbers, categories = KolmogorovSmirnov(pipeline), ChiSquare(pipeline)
         self._detectors: tuple[Detector, ...] = (
-            KolmogorovSmirnov(pipeline),
+            numbers,
             Location(pipeline),
-            ChiSquare(pipeline),
+            categories,
             SchemaShares(pipeline),
             ServedScores(pipeline),
             DemographicParity(pipeline),
         )
-        self._population = DomainClassifier(pipeline)
+        self._population = DomainClassifier(pipeline, lambda: numbers.dependence() | categories.dependence())
         self._seen = 0
         self._repeats = 0
         self._answered: dict[str, int] = {}

@@ -7,10 +7,10 @@ from math import sqrt
 
 import msgspec
 import numpy as np
-from scipy.special import chdtri, ndtr
+from scipy.special import ndtr
 
 from online.detectors.base import Batch
-from online.detectors.dependence import CHANCE, LEAST_BATCHES, SUSPECT
+from online.detectors.dependence import SUSPECT, dependence
 from online.detectors.numeric import numeric_histogram
 from online.detectors.significance import LOCATION, LOCATION_SHARE, numeric_features, signal_count, significance_level
 from online.detectors.windows import (
@@ -37,8 +37,6 @@ QUARTERS = (1, 2, 3, 4)
 LIMIT = 3.0
 #: Interquartile range of a normal distribution, in standard deviations.
 NORMAL_RANGE = 1.349
-#: Batches of so many blocks show how dependent the records are.
-BATCH_BLOCKS = (1, 2, 5)
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -257,8 +255,9 @@ class _Compared:
         if p_value > SUSPECT:
             return p_value
         count, total = (series.view[f, : -self.blocks] for series in self._sums[:2])
-        effect = _design_effect(count, total, float(self.before[2][f]))
-        return float(2.0 * ndtr(-abs(self._errors[f]) / sqrt(effect)))
+        held = count > 0.0
+        of = dependence((total[held] / count[held])[None, :], BLOCK, float(self.before[2][f]))
+        return of.student(float(2.0 * ndtr(-abs(self._errors[f]) / sqrt(of.effect))))
 
 
 def _moments(sums: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -266,21 +265,3 @@ def _moments(sums: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray, FloatA
     held = np.maximum(count, 1.0)
     mean = total / held
     return count, mean, np.maximum(squares / held - mean * mean, 0.0)
-
-
-def _design_effect(count: FloatArray, total: FloatArray, variance: float) -> float:
-    """As `online.detectors.dependence.design_effect`, from sums of blocks: batches of 50, 100 and 250 records."""
-    greatest, dependent = 1.0, False
-    for size in BATCH_BLOCKS:
-        batches = len(count) // size
-        n, sums = (
-            series[len(series) - batches * size :].reshape(batches, size).sum(axis=1) for series in (count, total)
-        )
-        n, sums = n[n > 0.0], sums[n > 0.0]
-        if len(n) < LEAST_BATCHES:
-            break
-        excess = sums - n * (sums.sum() / n.sum())
-        ratio = float((excess * excess / n).sum()) / ((len(n) - 1) * variance)
-        greatest = max(greatest, ratio)
-        dependent |= ratio > float(chdtri(len(n) - 1, CHANCE)) / (len(n) - 1)
-    return greatest if dependent else 1.0

@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 
 from online.detectors.base import Batch
-from online.detectors.dependence import SUSPECT
+from online.detectors.dependence import SUSPECT, Dependence, dependent_ks_p_value
 from online.detectors.distances import jensen_shannon, population_stability, wasserstein
 from online.detectors.kolmogorov import Counted, References, ks_p_value
+from online.detectors.remembered import Remembered, of_ranks
 from online.detectors.significance import numeric_features, signal_count, significance_level
 from online.detectors.windows import (
     MIN_VALUES,
@@ -43,6 +44,7 @@ class _State(msgspec.Struct, array_like=True):
     times: Packed
     ages: tuple[Packed, Packed]
     waited: int
+    remembered: bytes
 
 
 class KolmogorovSmirnov:
@@ -51,7 +53,7 @@ class KolmogorovSmirnov:
     D = sup |F_reference - F_current| (Smirnov 1939), exact with ties; p-value by `ks_p_value`. ``effect`` is D itself.
     From a population stability index of 0.05 on, χ² over the reference's deciles is tested where D is not significant:
     it sees a change of the spread sooner, and the lesser p-value counts where that is at most 0.01. Small p-values
-    allow for the dependence of successive values, as it is in the reference (`online.detectors.dependence`).
+    allow for the dependence of successive values before the window (`online.detectors.remembered`).
     The newest quarter of the window is compared too, at most once per 1/40 of a window, and is the finding where it is
     significant and the whole is not: a strong change is seen there twice as soon. Missing values are left out; a
     feature with fewer than 50 values on a side has no finding. Every finding has the population stability index over
@@ -86,11 +88,17 @@ class KolmogorovSmirnov:
         self._times = SlidingColumns(1, self._window, np.int64)
         self._ages = AlarmAges(features, self._window, self._mode)
         self._waited = 0
+        self._remembered = Remembered(features, of_ranks)
+
+    def dependence(self) -> dict[str, Dependence]:
+        """How dependent the values of each feature are."""
+        return {name: self._remembered.dependence(f) for f, name in enumerate(self._names)}
 
     def turn(self) -> None:
         """The current window becomes the reference of every feature, and a new one begins."""
         if self._references is None or not len(self._times):
             return
+        self._remember(self._references, self._placed.view)
         for f in range(len(self._names)):
             self._renew(self._references, f)
         for series in (self._values, self._placed, self._times):
@@ -117,12 +125,21 @@ class KolmogorovSmirnov:
         self._filled += values.shape[1]
         if self._filled == self._reference_size:
             self._references = self._cells(self._filling)
+            for f, sample in enumerate(self._filling):
+                self._remembered.add(f, self._references.ranks(f, self._references.place_one(f, sample)))
+
+    def _remember(self, references: References, placed: IntArray) -> None:
+        ranks = [references.ranks(f, column) for f, column in enumerate(placed)]
+        self._remembered.take(ranks, self._ages.running)
 
     def _cells(self, samples: list[FloatArray]) -> References:
         return References(samples, max(self._window, self._reference_size))
 
     def _slide(self, references: References, values: FloatArray, times: IntArray) -> None:
         placed = references.place(values)
+        leaving = self._placed.leaving(placed)
+        if leaving.shape[1]:
+            self._remember(references, leaving)
         if self._whole is not None and placed.shape[1] == 1 and len(self._placed) == self._window:
             self._whole.exchange(placed[:, 0].tolist(), self._placed.view[:, 0].tolist())
             self._placed.push(placed)
@@ -170,6 +187,7 @@ class KolmogorovSmirnov:
                 found, significant[f] = sooner, True
             findings.append(found)
         for f in self._ages.update(significant, records).tolist():
+            self._remembered.drop(f)
             self._renew(references, f)
         return findings
 
@@ -183,14 +201,14 @@ class KolmogorovSmirnov:
 
     def _careful(self, references: References, counted: Counted, f: int, p_value: float, stability: float) -> float:
         """``p_value`` of D, allowing for dependence; where the deciles look unstable, theirs if it is small."""
-        if p_value <= SUSPECT:
+        of = self._remembered.dependence(f)
+        if p_value <= SUSPECT and of.effect > 1.0:
             n, m = int(references.n[f]), int(counted.n[f])
-            statistic = int(counted.apart()[f]) / (n * m)
-            p_value = ks_p_value(statistic, n, m, references.design_effect(f, counted.cell(f)))
+            p_value = max(p_value, dependent_ks_p_value(int(counted.apart()[f]) / (n * m), n, m, of))
         if p_value <= self._level or stability < self._tested:
             return p_value
         before, after = (counts[f] for counts in references.bins(counted))
-        of_bins = references.bins_p_value(f, before, after)
+        of_bins = references.bins_p_value(f, before, after, of)
         return of_bins if of_bins < min(p_value, SUSPECT) else p_value
 
     def _sooner(
@@ -238,7 +256,7 @@ class KolmogorovSmirnov:
         self._whole = None
 
     def state(self) -> bytes:
-        """References, window, alarm ages and the records since the newest quarter was compared; cells are rebuilt."""
+        """References, window, alarm ages, what is remembered, and the records since the newest quarter was compared."""
         held = self._filling if self._references is None else self._references.samples
         return msgspec.msgpack.encode(
             _State(
@@ -248,6 +266,7 @@ class KolmogorovSmirnov:
                 pack(self._times.view),
                 self._ages.pack(),
                 self._waited,
+                self._remembered.state(),
             )
         )
 
@@ -261,6 +280,7 @@ class KolmogorovSmirnov:
         if self._filled == self._reference_size and self._names:
             self._references = self._cells(self._filling)
             self._slide(self._references, unpack_floats(held.values), unpack_integers(held.times))
+        self._remembered.restore(held.remembered)
 
 
 def numeric_histogram(reference: FloatArray, current: FloatArray) -> Histogram:
