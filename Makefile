@@ -43,7 +43,7 @@ demo: setup ## the whole system on this machine, with a dashboard
 
 .PHONY: test
 test: lint ## lint, type-check and run every test
-	$(BIN)/python -m slipcover --json --out .coverage.json -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m slipcover --json --out .coverage.json -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 	@$(BIN)/python -m slipcover --merge .coverage.json --out .coverage.json --fail-under 85
 
 # On which log, how often and with which random numbers: `make chaos LOG=kafka KILLS=100 SEED=7`.

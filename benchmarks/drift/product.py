@@ -15,6 +15,7 @@ from consumers.monitor import Monitor
 from online.committee import Committee
 from online.detectors.concept import ErrorDetectors
 from online.detectors.outcomes import OutcomeDetectors
+from online.detectors.reference_model import REFERENCE_MODEL
 from online.scoring import decide
 from penstock.events import Drift, Evidence, Example, Features, Finding, Outcome, Prediction, Score
 from penstock.models import pickles
@@ -147,8 +148,8 @@ def incidents(pipeline: Pipeline, records: list[tuple[int, Evidence]]) -> list[O
 
 
 def name_of(finding: Finding) -> str:
-    """How a detector is called in the tables: what it watches, and by what."""
-    return f"{finding.kind}: {finding.detector}"
+    """How a detector is called in the tables: what it watches, and by what; `REFERENCE_MODEL` is a name of its own."""
+    return f"{finding.kind}: {finding.version if finding.version == REFERENCE_MODEL else finding.detector}"
 
 
 def detectors(records: list[tuple[int, Evidence]]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from online.detectors.errors import SCALE_LOSSES, Losses, unit_of
 from online.detectors.history import BLOCK, NEWEST, ErrorHistory, Sample, rise_p_value
-from online.detectors.likelihood_ratio import REMEMBERED, LikelihoodRatio
+from online.detectors.likelihood_ratio import LEAST_BEFORE, REMEMBERED, LikelihoodRatio
 from online.detectors.river_detectors import RiverDetector
 from penstock.events import Example, Finding, Score
 from penstock.spec import DriftPolicy, Pipeline
@@ -32,14 +32,16 @@ class _Watch:
     to what is usual.
     """
 
-    def __init__(self, detector: str, version: str, policy: DriftPolicy, scaled: bool) -> None:
+    def __init__(self, detector: str, version: str, policy: DriftPolicy, scaled: bool, least_before: int) -> None:
         own = detector == LIKELIHOOD_RATIO
         self._name = detector
         self._version = version
         self._decides = detector in policy.deciding
         self._window = policy.window
         self._history = ErrorHistory(REMEMBERED if own else NEWEST)
-        self._detector = LikelihoodRatio(self._history) if own else RiverDetector(detector, policy.adwin_delta)
+        self._detector = (
+            LikelihoodRatio(self._history, least_before) if own else RiverDetector(detector, policy.adwin_delta)
+        )
         self._recent: _Blocks | None = deque(maxlen=NEWEST // BLOCK) if scaled else None
         self._unit: float | None = None
         self._before: Sample | None = None
@@ -133,8 +135,8 @@ def _errors(losses: list[float], unit: float) -> list[float]:
 class ErrorSignal:
     """The losses of one version in blocks of 10, and the detectors that watch them."""
 
-    def __init__(self, version: str, policy: DriftPolicy, scaled: bool) -> None:
-        self._watches = [_Watch(name, version, policy, scaled) for name in policy.error_detectors]
+    def __init__(self, version: str, policy: DriftPolicy, scaled: bool, least_before: int = LEAST_BEFORE) -> None:
+        self._watches = [_Watch(name, version, policy, scaled, least_before) for name in policy.error_detectors]
         self._losses: list[float] = []
         self._time = 0
 

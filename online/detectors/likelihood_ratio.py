@@ -60,8 +60,10 @@ class LikelihoodRatio:
     #: Its own test is enough: Welch's is too weak where only a few errors came after a great rise.
     believed = True
 
-    def __init__(self, history: ErrorHistory) -> None:
+    def __init__(self, history: ErrorHistory, least_before: int = LEAST_BEFORE) -> None:
+        """``least_before``: the errors that must be there before a change once φ is known."""
         self._history = history
+        self._least_before = least_before
         self._dispersion: float | None = None
 
     def update(self, errors: Sequence[float]) -> bool:
@@ -69,7 +71,7 @@ class LikelihoodRatio:
         del errors
         history = self._history
         blocks = history.blocks
-        least = LEAST_BEFORE_FIRST if self._dispersion is None else LEAST_BEFORE
+        least = LEAST_BEFORE_FIRST if self._dispersion is None else self._least_before
         count = bisect_right(_LAGS, blocks - least // BLOCK)
         if not count:
             return False

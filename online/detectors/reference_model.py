@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from online.detectors.additive_ridge import AdditiveRidge
+from online.detectors.additive_model import AdditiveModel, least_squares, logistic
 from online.detectors.categorical import category_code
 from online.detectors.concept import ErrorSignal
+from online.detectors.likelihood_ratio import LEAST_BEFORE_FIRST
 from online.detectors.significance import category_features, numeric_features
 from online.detectors.windows import FloatArray, SlidingColumns
 from penstock.events import Example, Features, Finding, Outcome, Score
@@ -21,8 +22,6 @@ REFERENCE_MODEL = "reference model"
 PORTION = 50
 #: The newest examples that a model is fitted to, at most and at least, and how many come before the next fit.
 TAUGHT, LEAST_TAUGHT, EVERY = 2000, 1000, 2000
-#: A binary model answers with the positive class from here on, whatever threshold the pipeline serves with.
-HALF = 0.5
 #: A regression's targets are cut so many spreads from their median; this quantile of the distances from it is one.
 TARGET_LIMIT, SPREAD_QUANTILE = 4.0, 0.68
 
@@ -30,7 +29,7 @@ TARGET_LIMIT, SPREAD_QUANTILE = 4.0, 0.68
 class _Standing:
     """A model as it was fitted, and the watch on its errors since. What fires a second time is the same drift."""
 
-    def __init__(self, model: AdditiveRidge, signal: ErrorSignal) -> None:
+    def __init__(self, model: AdditiveModel, signal: ErrorSignal) -> None:
         self.model = model
         self.signal = signal
         self.fired = False
@@ -53,12 +52,13 @@ class ReferenceModels:
     puts it: a stable learner beside a reactive one (Bach & Maloof, "Paired Learners for Concept Drift", ICDM 2008).
     On a stationary stream it is stationary, however the online model still learns.
 
-    Every 2,000 examples (first after 1,000) an `AdditiveRidge` is fitted to the newest 2,000, and takes the place of
+    Every 2,000 examples (first after 1,000) an `AdditiveModel` is fitted to the newest 2,000, and takes the place of
     the one before the last: so one of the two has seen at least 2,000 later examples. The detectors of
     ``drift.deciding`` watch its errors on what comes after the fit (`ErrorSignal`): 0 or 1 for classes, decided by the
-    greatest output, a binary one at 0.5; the absolute error over its 0.9 quantile for a regression. A change that only
-    interactions of features make is not seen here.
+    greatest output, a binary one at even odds; the absolute error over its 0.9 quantile for a regression. A change that
+    only interactions of features make is not seen here.
 
+    As many errors as before the first change must be there before any: a chance fall leaves a level to rise from.
     When one fires, the other is dropped, and the next is fitted to what came since the change. Examples are taken in
     50 at once. Pickles as a whole; holds 2,000 examples.
     """
@@ -130,7 +130,7 @@ class ReferenceModels:
     def _losses(self, outputs: FloatArray, outcomes: FloatArray) -> FloatArray:
         if self._regression:
             return np.minimum(np.abs(outputs[:, 0] - outcomes), sys.float_info.max)
-        answers = outputs.argmax(axis=1) if self._outputs > 1 else outputs[:, 0] >= HALF
+        answers = outputs.argmax(axis=1) if self._outputs > 1 else outputs[:, 0] >= 0.0
         errors: FloatArray = (answers != outcomes).astype(np.float64)
         return errors
 
@@ -151,5 +151,6 @@ class ReferenceModels:
             targets = (outcomes[:, None] == np.arange(self._outputs)).astype(np.float64)
         else:
             targets = outcomes[:, None]
-        model = AdditiveRidge(self._values.view, self._codes.view, targets)
-        return _Standing(model, ErrorSignal(REFERENCE_MODEL, self._watched, scaled=self._regression))
+        fit = least_squares if self._regression else logistic
+        model = AdditiveModel(self._values.view, self._codes.view, targets, fit)
+        return _Standing(model, ErrorSignal(REFERENCE_MODEL, self._watched, self._regression, LEAST_BEFORE_FIRST))

@@ -59,6 +59,14 @@ class SlidingColumns:
     def __len__(self) -> int:
         return self._stop - self._start
 
+    def __getstate__(self) -> tuple[int, npt.NDArray[Any]]:
+        return self._size, self.view.copy()
+
+    def __setstate__(self, state: tuple[int, npt.NDArray[Any]]) -> None:
+        size, held = state
+        self.__init__(len(held), size, held.dtype)  # type: ignore[misc]
+        self.push(held)
+
     @property
     def view(self) -> npt.NDArray[Any]:
         """The records that are held; valid until the next `push`."""

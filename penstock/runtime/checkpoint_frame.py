@@ -44,7 +44,7 @@ class StateIdentity:
 
 
 #: Raised whenever an older checkpoint of any stage would be misread: it then says so, and names the choices.
-STATE_FORMAT = "4"
+STATE_FORMAT = "5"
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from penstock.spec import Pipeline, load_pipeline
+from penstock.spec import Pipeline, Tier, load_pipeline
 from penstock.topology import STAGES as TOPOLOGY
 from tests.chaos.logs import ChaosLog
 from tests.chaos.worker import MOST_CRASHES, Worker
@@ -34,6 +34,7 @@ from penstock.spec import DriftPolicy, Gates, Millis, RetrainingPolicy, Rollout,
 PIPELINE = replace(
     load_pipeline(Path({credit!r})),
     name={name!r},
+    tier={tier!r},
     partitions={partitions},
     label_delay=Millis(30 * 60_000),
     horizon_ms=3 * 3_600_000,
@@ -47,17 +48,18 @@ PIPELINE = replace(
 CREDIT = Path(__file__).parents[2] / "pipelines" / "credit.py"
 
 
-def write_pipeline(folder: Path, name: str, partitions: int) -> Path:
+def write_pipeline(folder: Path, name: str, partitions: int, tier: Tier = "balanced") -> Path:
     """A pipeline file in ``folder``."""
     path = folder / f"{name}.py"
-    path.write_text(PIPELINE.format(credit=str(CREDIT), name=name, partitions=partitions))
+    path.write_text(PIPELINE.format(credit=str(CREDIT), name=name, partitions=partitions, tier=tier))
     return path
 
 
 class Cast(NamedTuple):
-    """Which processes there are: by name, the roles of each."""
+    """Which processes there are: by name, the roles of each. ``tier``: of the online committee."""
 
     workers: Mapping[str, tuple[str, ...]]
+    tier: Tier = "balanced"
 
     @property
     def roles(self) -> set[str]:
@@ -79,7 +81,8 @@ SHORT = Cast(
         "scorer-a": ("scorer", "monitor", "incidents"),
         "scorer-b": ("scorer",),
         "learner-b": ("joiner", "learner"),
-    }
+    },
+    tier="light",
 )
 
 
@@ -89,7 +92,7 @@ class Scene:
     def __init__(self, folder: Path, log: ChaosLog, pipeline: str, cast: Cast, partitions: int = 2) -> None:
         self.folder, self.log, self.cast = folder, log, cast
         self.data = folder / "data"
-        self.pipeline_file = write_pipeline(folder, pipeline, partitions)
+        self.pipeline_file = write_pipeline(folder, pipeline, partitions, cast.tier)
         self.pipeline: Pipeline = load_pipeline(self.pipeline_file)
         self.sent: list[Sent] = []
         self.environment = {

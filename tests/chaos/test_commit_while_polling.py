@@ -14,7 +14,7 @@ from penstock.log.kafka_options import KafkaOptions
 from penstock.log.librdkafka import LibrdkafkaLog
 from penstock.log.port import Message, TopicConfig, TopicPartition
 
-COMMITS = 150
+COMMITS = 50
 
 
 @pytest.mark.parametrize("make", [LibrdkafkaLog, KafkaPythonLog])

@@ -61,14 +61,22 @@ def scene_on(folder: Path, log: ChaosLog) -> Scene:
     return Scene(folder, log, "short", SHORT)
 
 
+def row_18_truncated(scene: Scene, rng: random.Random):
+    return row_18(scene, rng, ("truncated",))
+
+
+def row_18_flipped_deleted(scene: Scene, rng: random.Random):
+    return row_18(scene, rng, ("flipped", "deleted"))
+
+
 def test_on_kafka_rows_1_to_4_7_11_and_16_to_18(tmp_path):
     lacking = jars.missing()
     if lacking is not None:
         no_kafka(f"this test kills its broker: {lacking}")
-    rows = (row_16, row_1, row_2, row_3, row_7, row_18, row_4, row_11, row_17)
+    rows = (row_16, row_1, row_2, row_3, row_7, row_18_truncated, row_4, row_11, row_17)
     suffer(scene_on(tmp_path, Kafka(tmp_path / "broker", "short")), rows)
 
 
 def test_on_the_embedded_log_rows_1_to_3_7_and_16_to_18(tmp_path):
-    rows = (row_16, row_1, row_2, row_3, row_7, row_18, row_17)
+    rows = (row_16, row_1, row_2, row_3, row_7, row_18_flipped_deleted, row_17)
     suffer(scene_on(tmp_path, Embedded(tmp_path / "data", "short")), rows)

@@ -218,18 +218,24 @@ def clients_of(cluster: FitCluster) -> int:
 
 
 def test_a_stop_in_the_middle_of_a_fit_is_quick_and_the_next_start_does_it(fragile: FitCluster, tmp_path: Path) -> None:
-    fragile.start(workers=2)
-    rows = 1700
+    fragile.start(workers=1)
+    rows = 600
     lines = [f"{row * 37 % 101},{int((row * 37 % 101 > 50) != (row % 9 == 0))}" for row in range(rows)]
     (tmp_path / "cards.csv").write_text("\n".join(["amount,risky", *lines]) + "\n")
     made = penstock("init", "--from-csv", "cards.csv", "--target", "risky", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
-    settings = {"PENSTOCK_PORT": "0", "PENSTOCK_FIT_BACKEND": fragile.setting}
+    spec = tmp_path / "pipelines" / "cards.py"
+    small = spec.read_text().replace("Pipeline, Rows", "Pipeline, RetrainingPolicy, Rows")
+    cheap = 'tier="light",\n    retraining=RetrainingPolicy(collect_rows=400, trials=2),'
+    small = small.replace("\n    label_delay=", f"\n    {cheap}\n    label_delay=")
+    spec.write_text(small)
+    roles = ("run", "scorer", "joiner", "learner", "retrainer")
+    output, settings = tmp_path / "roles.txt", {"PENSTOCK_FIT_BACKEND": fragile.setting}
     log = LogReader(tmp_path / ".penstock" / "log.db", "cards")
-    first = start("up", cwd=tmp_path, output=tmp_path / "up.txt", **settings)
+    first = start(*roles, cwd=tmp_path, output=output, **settings)
     second = None
     try:
-        wait_for((tmp_path / ".penstock" / "serving.url").exists, "serving's address", 300, first)
+        wait_for(lambda: "started" in output.read_text(), "the roles", 300, first)
         assert penstock("replay", "--data", "cards.csv", cwd=tmp_path).returncode == 0
         wait_for(lambda: log.count("examples") >= rows, "all examples", 300, first)
         for worker in fragile.workers:
@@ -238,12 +244,12 @@ def test_a_stop_in_the_middle_of_a_fit_is_quick_and_the_next_start_does_it(fragi
         wait_for(lambda: clients_of(fragile) == 1, "the fit on the cluster", 300, first)
         asked_s = time.monotonic()
         first.send_signal(signal.SIGTERM)
-        assert first.wait(timeout=60) == 0, (tmp_path / "up.txt").read_text()
+        assert first.wait(timeout=60) == 0, output.read_text()
         took_s = time.monotonic() - asked_s
         assert "trained" not in [decision["step"] for decision in log.values("decisions")]
         for worker in fragile.workers:
             worker.send_signal(signal.SIGCONT)
-        second = start("up", cwd=tmp_path, output=tmp_path / "up.txt", **settings)
+        second = start("run", "retrainer", cwd=tmp_path, output=output, **settings)
         wait_for(lambda: "trained" in [decision["step"] for decision in log.values("decisions")], "a fit", 300, second)
     finally:
         for process in (first, second):

@@ -27,7 +27,7 @@ TIMINGS = ("events_per_second", "peak_rss_mb")
 
 
 def test_a_demo_on_real_loans_finds_drift_and_keeps_every_promise(tmp_path):
-    events = 5500
+    events = 3500
     arguments = ("--headless", "--dataset", "taiwan_credit", "--events", str(events), "--json")
     finished = penstock("demo", *arguments, "--data-dir", "data", cwd=tmp_path, PENSTOCK_DATASETS_DIR=str(DATA))
     assert finished.returncode == 0, finished.stderr
@@ -40,7 +40,7 @@ def test_a_demo_on_real_loans_finds_drift_and_keeps_every_promise(tmp_path):
 
 
 def test_a_pipeline_made_from_real_data_backtests_unedited_and_the_same_twice(tmp_path):
-    rows = 4500
+    rows = 3000
     with gzip.open(DATA / "noaa_weather.csv.gz", "rt", newline="") as file:
         lines = [line for _, line in zip(range(rows + 1), csv.reader(file), strict=False)]
     with (tmp_path / "weather.csv").open("w", newline="") as file:

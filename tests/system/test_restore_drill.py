@@ -19,7 +19,7 @@ from tests.system.processes import kill_session, penstock, start, wait_for
 pytestmark = pytest.mark.system
 CREDIT = load_pipeline(Path(__file__).parents[2] / "pipelines" / "credit.py")
 CREDIT_FILE = str(Path(__file__).parents[2] / "pipelines" / "credit.py")
-EVENTS = 4000
+EVENTS = 2000
 
 
 @pytest.fixture(scope="module")

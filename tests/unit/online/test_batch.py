@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import zipfile
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,7 @@ ESTIMATORS: dict[str, tuple[Task, Any, str]] = {
 }
 
 
+@cache
 def fitted(kind: str) -> BatchModel:
     task, make, style = ESTIMATORS[kind]
     spec, data = pipeline(task), rows(300)
@@ -159,13 +161,10 @@ def test_a_second_fit_in_another_process_gives_the_same_bytes() -> None:
 def test_any_row_that_keeps_the_contract_gets_a_finite_score(amount, city, known, opened, age) -> None:  # type: ignore[no-untyped-def]
     row: Features = {"amount": amount, "city": city, "known": known, "opened": opened, "age": age}
     for kind in ("logistic", "boosting", "forest"):
-        score = MODELS[kind].score_many([row])[0]
+        score = fitted(kind).score_many([row])[0]
         assert isinstance(score, float)
         assert FLOOR <= score <= 1 - FLOOR
-    assert np.isfinite(MODELS["ridge"].score_many([row])[0])
-
-
-MODELS = {kind: fitted(kind) for kind in ("logistic", "boosting", "forest", "ridge")}
+    assert np.isfinite(fitted("ridge").score_many([row])[0])
 
 
 def test_multiclass_scores_sum_to_one_in_declared_order() -> None:
@@ -188,7 +187,7 @@ def test_a_class_that_training_never_saw_gets_the_floor() -> None:
 
 
 def test_artifacts_of_other_pipelines_and_damaged_ones_are_refused() -> None:
-    model = MODELS["boosting"]
+    model = fitted("boosting")
     data = dump_batch(model)
     with pytest.raises(ArtifactError, match="another task"):
         load_batch(pipeline("multiclass"), data)
@@ -203,7 +202,7 @@ def test_an_untrusted_type_is_refused() -> None:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer
 
-    head, line, _ = dump_batch(MODELS["logistic"]).split(b"\n", 2)
+    head, line, _ = dump_batch(fitted("logistic")).split(b"\n", 2)
     foreign = skops.io.dumps(make_pipeline(FunctionTransformer(subprocess.run), LogisticRegression()))
     with pytest.raises(ArtifactError, match="Untrusted types"):
         load_batch(pipeline("binary"), b"\n".join([head, line, foreign]))
@@ -212,13 +211,13 @@ def test_an_untrusted_type_is_refused() -> None:
 def test_a_trusted_type_that_is_no_model_is_refused() -> None:
     import skops.io
 
-    head, line, _ = dump_batch(MODELS["logistic"]).split(b"\n", 2)
+    head, line, _ = dump_batch(fitted("logistic")).split(b"\n", 2)
     with pytest.raises(ArtifactError, match="not a kind of model"):
         load_batch(pipeline("binary"), b"\n".join([head, line, skops.io.dumps({"a": 1})]))
 
 
 def test_the_artifact_names_no_memory_address() -> None:
-    body = dump_batch(MODELS["forest"]).split(b"\n", 2)[2]
+    body = dump_batch(fitted("forest")).split(b"\n", 2)[2]
     names = zipfile.ZipFile(io.BytesIO(body)).namelist()
     assert max(int(name.split(".")[0]) for name in names if name.endswith(".npy")) < 100_000
 
