@@ -59,15 +59,18 @@ class Monitor:
         self._task = pipeline.task
         self._names = [feature.name for feature in pipeline.features]
         numbers, categories = KolmogorovSmirnov(pipeline), ChiSquare(pipeline)
+        by_name = dict.fromkeys(numbers.names, numbers.dependence) | dict.fromkeys(
+            categories.names, categories.dependence
+        )
         self._detectors: tuple[Detector, ...] = (
             numbers,
-            Location(pipeline),
+            Location(pipeline, numbers.dependence),
             categories,
             SchemaShares(pipeline),
             ServedScores(pipeline),
             DemographicParity(pipeline),
         )
-        self._population = DomainClassifier(pipeline, lambda: numbers.dependence() | categories.dependence())
+        self._population = DomainClassifier(pipeline, lambda name: by_name[name](name))
         self._seen = 0
         self._repeats = 0
         self._answered: dict[str, int] = {}

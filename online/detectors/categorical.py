@@ -61,6 +61,7 @@ class Table:
             rest = (rest[0] + smallest[0], rest[1] + smallest[1])
         if sum(rest):
             cells.append((POOLED, *rest))
+        #: Of the features that are watched.
         self.names = [cell[0] for cell in cells]
         self.reference = np.array([cell[1] for cell in cells], dtype=np.float64)
         self.current = np.array([cell[2] for cell in cells], dtype=np.float64)
@@ -182,7 +183,7 @@ class ChiSquare:
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._names = [feature.name for feature in category_features(pipeline)]
+        self.names = [feature.name for feature in category_features(pipeline)]
         self._window = pipeline.drift.window
         self._reference_size = pipeline.drift.reference
         default = DriftPolicy(look_every=pipeline.drift.look_every)
@@ -193,15 +194,15 @@ class ChiSquare:
 
     def reset(self) -> None:
         """Forget everything; the next records are the reference."""
-        self._features = [_Feature(name) for name in self._names]
+        self._features = [_Feature(name) for name in self.names]
         self._times: deque[int] = deque(maxlen=self._window)
         self._filled = 0
-        self._ages = AlarmAges(len(self._names), self._window, self._mode)
-        self._remembered = Remembered(len(self._names), of_cells)
+        self._ages = AlarmAges(len(self.names), self._window, self._mode)
+        self._remembered = Remembered(len(self.names), of_cells)
 
-    def dependence(self) -> dict[str, Dependence]:
-        """How dependent the values of each feature are."""
-        return {name: self._remembered.dependence(f) for f, name in enumerate(self._names)}
+    def dependence(self, name: str) -> Dependence:
+        """How dependent the values of feature ``name`` are."""
+        return self._remembered.dependence(self.names.index(name))
 
     def turn(self) -> None:
         """The current window becomes the reference of every feature, and a new one begins."""
@@ -216,7 +217,7 @@ class ChiSquare:
 
     def update(self, batch: Batch) -> list[Finding]:
         """Take ``batch``; one finding per feature once there is enough to compare."""
-        if not self._names:
+        if not self.names:
             return []
         take = min(len(batch.rows), self._reference_size - self._filled)
         self._filled += take
@@ -235,7 +236,7 @@ class ChiSquare:
 
     def _look(self, records: int) -> list[Finding]:
         findings: list[Finding] = []
-        significant = np.zeros(len(self._names), dtype=np.bool_)
+        significant = np.zeros(len(self.names), dtype=np.bool_)
         for f, feature in enumerate(self._features):
             if feature.reference.total() < MIN_VALUES and len(self._times) == self._window:
                 feature.renew()  # its first records were missing

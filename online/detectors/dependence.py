@@ -14,7 +14,7 @@ from online.detectors.windows import BoolArray, FloatArray, IntArray
 #: Records per batch, and the least number of batches to estimate a variance from.
 BATCHES, LEAST_BATCHES = (1, 10, 25, 50, 125, 250, 500), 16
 #: How seldom independent records are taken for dependent ones at each batch size, and the normal deviate of that.
-CHANCE, CHANCE_DEVIATE = 1e-3, 3.09
+CHANCE, CHANCE_DEVIATE = 2e-4, 3.54
 #: Longer batches count where they say more, or less, than such a chance allows.
 MORE, LESS = 0.02, 0.99
 #: The greatest correlation of neighbouring batches.
@@ -35,7 +35,7 @@ class Dependence(NamedTuple):
         """``p_value`` of a normal statistic whose variance has been estimated with so many degrees of freedom."""
         if self.degrees == inf:
             return p_value
-        return max(p_value, min(1.0, 2.0 * float(stdtr(self.degrees, ndtri(p_value / 2.0)))))
+        return max(p_value, min(1.0, 2.0 * float(stdtr(self.degrees, float(ndtri(p_value / 2.0))))))
 
 
 INDEPENDENT = Dependence(1.0, inf)
@@ -59,7 +59,7 @@ def dependence(series: FloatArray, of: int = 1, variance: float | None = None) -
     Econometrica 60, 1992), with m / (1 + 2 (1 + r) / (1 - r)) degrees of freedom (the delta method). The estimate from
     single records is exact for an autoregression of first order; that of longer batches (16 or more, up to 500 records)
     takes its place where it differs beyond chance, as for slow changes under noise, or for cycles within a batch.
-    `INDEPENDENT` unless a variance of batches or an r is beyond what independent records exceed once in a thousand, so
+    `INDEPENDENT` unless a variance of batches or an r is beyond what independent records exceed once in 5,000, so
     that noise costs them no power. A cycle or a trend that takes the whole series looks like any other dependence.
     """
     components, records = series.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import exp, pi, sqrt
 
@@ -155,16 +156,18 @@ class References:
         ranks = np.rint(RANKS * (twice / max(1, int(self.n[f])) - 1.0))
         return np.where(placed == most, MISSING, ranks).astype(np.int8)
 
-    def bins_p_value(self, f: int, reference: IntArray, current: IntArray, of: Dependence) -> float:
-        """That of χ² over the bins of feature ``f``, small ones pooled; where it is small it allows for dependence."""
-        cells = pooled_cells(reference, current)
-        k = int(cells.max()) + 1
-        before, after = (np.bincount(cells, counts, k).astype(np.float64) for counts in (reference, current))
-        statistic = chi_square(before, after)
-        p_value = chi_square_p_value(statistic, k)
-        if p_value > SUSPECT:
-            return p_value
-        return of.student(chi_square_p_value(statistic / of.effect, k))
+
+def bins_p_value(reference: IntArray, current: IntArray, dependence: Callable[[], Dependence]) -> float:
+    """That of χ² over the bins of a feature, small ones pooled; where it is small it allows for ``dependence``."""
+    cells = pooled_cells(reference, current)
+    k = int(cells.max()) + 1
+    before, after = (np.bincount(cells, counts, k).astype(np.float64) for counts in (reference, current))
+    statistic = chi_square(before, after)
+    p_value = chi_square_p_value(statistic, k)
+    if p_value > SUSPECT:
+        return p_value
+    of = dependence()
+    return of.student(chi_square_p_value(statistic / of.effect, k))
 
 
 class Counted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 
 import msgspec
@@ -74,9 +74,7 @@ class DomainClassifier:
     incident can open), and the reference is the window then current (but for a fixed one).
     """
 
-    def __init__(
-        self, pipeline: Pipeline, dependence: Callable[[], Mapping[str, Dependence]] = dict[str, Dependence]
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, dependence: Callable[[str], Dependence] = lambda _: INDEPENDENT) -> None:
         self._dependence = dependence
         self._numbers = [feature.name for feature in numeric_features(pipeline)]
         self._names = [feature.name for feature in category_features(pipeline)]
@@ -159,8 +157,8 @@ class DomainClassifier:
             np.concatenate((self._reference.view, self._values.view), axis=1),
             np.concatenate((self._reference_codes.view, self._codes.view), axis=1),
         )
-        known, names = self._dependence(), [*self._numbers, *self._names]
-        dependences = [known.get(names[source], INDEPENDENT) for source in sources]
+        known = [self._dependence(name) for name in (*self._numbers, *self._names)]
+        dependences = [known[source] for source in sources]
         later = np.arange(len(columns)) >= n
         even = np.concatenate((_even_quarters(n), _even_quarters(len(columns) - n)))
         scores = np.zeros(len(columns))
@@ -211,7 +209,7 @@ class DomainClassifier:
 
 
 def _even_quarters(records: int) -> BoolArray:
-    return np.arange(records) * 4 // max(1, records) % 2 == 0
+    return np.asarray(np.arange(records) * 4 // max(1, records) % 2 == 0)
 
 
 def _columns(values: FloatArray, codes: IntArray) -> tuple[FloatArray, list[int]]:
@@ -238,9 +236,9 @@ def _columns(values: FloatArray, codes: IntArray) -> tuple[FloatArray, list[int]
 def _scores(
     train: FloatArray, later: BoolArray, test: FloatArray, dependences: Sequence[Dependence]
 ) -> tuple[FloatArray, Dependence]:
-    """How much each record of ``test`` looks like a later one, to the classifier of ``train``; and how dependent that is.
+    """How much each record of ``test`` looks like a later one to the classifier of ``train``.
 
-    ``dependences`` are those of the columns.
+    And how dependent that is, by the ``dependences`` of the columns.
     """
     before, after = train[~later], train[later]
     n, m = len(before), len(after)

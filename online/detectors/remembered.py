@@ -77,8 +77,8 @@ class Remembered:
 
     def state(self) -> bytes:
         """All that is held."""
-        packed = ([pack(codes) for codes in codes_of] for codes_of in (self._held, self._withheld))
-        return msgspec.msgpack.encode(_State(*packed, self._counts))
+        held, withheld = ([pack(codes) for codes in codes_of] for codes_of in (self._held, self._withheld))
+        return msgspec.msgpack.encode(_State(held, withheld, self._counts))
 
     def restore(self, state: bytes) -> None:
         """Replace the state by what ``state()`` returned."""

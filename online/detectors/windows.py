@@ -80,7 +80,8 @@ class SlidingColumns:
         """The records, oldest first, that a `push` of ``columns`` would drop."""
         over = max(0, len(self) + columns.shape[1] - self._size)
         beyond = max(0, over - len(self))
-        return np.concatenate((self.view[:, : over - beyond], columns[:, :beyond]), axis=1)
+        gone = self.view[:, : over - beyond]
+        return np.concatenate((gone, columns[:, :beyond]), axis=1) if beyond else gone.copy()
 
     def push(self, columns: npt.NDArray[Any]) -> None:
         """Take ``columns`` (series × records) and drop what is too old."""
