@@ -58,15 +58,19 @@ class Monitor:
         self._mode = pipeline.drift.reference_mode
         self._task = pipeline.task
         self._names = [feature.name for feature in pipeline.features]
+        numbers, categories = KolmogorovSmirnov(pipeline), ChiSquare(pipeline)
+        by_name = dict.fromkeys(numbers.names, numbers.dependence) | dict.fromkeys(
+            categories.names, categories.dependence
+        )
         self._detectors: tuple[Detector, ...] = (
-            KolmogorovSmirnov(pipeline),
-            Location(pipeline),
-            ChiSquare(pipeline),
+            numbers,
+            Location(pipeline, numbers.dependence),
+            categories,
             SchemaShares(pipeline),
             ServedScores(pipeline),
             DemographicParity(pipeline),
         )
-        self._population = DomainClassifier(pipeline)
+        self._population = DomainClassifier(pipeline, lambda name: by_name[name](name))
         self._seen = 0
         self._repeats = 0
         self._answered: dict[str, int] = {}

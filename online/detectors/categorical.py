@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from zlib import crc32
 
@@ -12,10 +12,12 @@ import numpy as np
 
 from online.detectors.base import Batch
 from online.detectors.contingency import LEAST_EXPECTED, chi_square, chi_square_p_value
-from online.detectors.dependence import SUSPECT, cells_design_effect
+from online.detectors.dependence import SUSPECT, Dependence
 from online.detectors.distances import jensen_shannon, population_stability
+from online.detectors.remembered import CELLS, Codes, Remembered, of_cells
+from online.detectors.remembered import MISSING as NO_VALUE
 from online.detectors.significance import category_features, signal_count, significance_level
-from online.detectors.windows import MIN_VALUES, SHORT, AlarmAges, Packed, onset
+from online.detectors.windows import MIN_VALUES, SHORT, AlarmAges, IntArray, Packed, onset
 from penstock.events import FeatureValue, Finding, Histogram
 from penstock.spec import DriftPolicy, Pipeline
 
@@ -59,6 +61,7 @@ class Table:
             rest = (rest[0] + smallest[0], rest[1] + smallest[1])
         if sum(rest):
             cells.append((POOLED, *rest))
+        #: Of the features that are watched.
         self.names = [cell[0] for cell in cells]
         self.reference = np.array([cell[1] for cell in cells], dtype=np.float64)
         self.current = np.array([cell[2] for cell in cells], dtype=np.float64)
@@ -67,15 +70,19 @@ class Table:
         """Pearson's χ² of homogeneity."""
         return chi_square(self.reference, self.current)
 
-    def p_value(self, statistic: float, reference: Sequence[str]) -> float:
-        """Its asymptotic p-value; where that is small it allows for the dependence of ``reference``, in order."""
+    def p_value(self, statistic: float, dependence: Callable[[], Dependence]) -> float:
+        """Its asymptotic p-value; where that is small it allows for the ``dependence`` of the values."""
         p_value = chi_square_p_value(statistic, len(self.names))
         if p_value > SUSPECT:
             return p_value
+        of = dependence()
+        return of.student(chi_square_p_value(statistic / of.effect, len(self.names)))
+
+    def cells(self, values: Sequence[str]) -> IntArray:
+        """The cell of each of ``values``."""
         cell_of = {name: cell for cell, name in enumerate(self.names)}
         last = len(self.names) - 1
-        cells = np.array([cell_of.get(value, last) for value in reference], dtype=np.int64)
-        return chi_square_p_value(statistic / cells_design_effect(cells), len(self.names))
+        return np.array([cell_of.get(value, last) for value in values], dtype=np.int64)
 
     def total_variation(self) -> float:
         """Half the sum of the absolute differences of the shares, in [0, 1]."""
@@ -110,10 +117,12 @@ class _Feature:
         self.referred: list[str] = []
         self.window: deque[str | None] = deque()
         self.current: Counter[str] = Counter()
+        self._ranks: dict[str, int] | None = None
 
     def refer(self, values: Iterable[str | None]) -> None:
         """Add ``values`` to the reference."""
         present = [value for value in values if value is not None]
+        self._ranks = None
         self.referred += present
         self.reference.update(present)
 
@@ -122,17 +131,30 @@ class _Feature:
         self.reference, self.referred = Counter(), []
         self.refer(self.window)
 
-    def slide(self, values: Iterable[str | None], size: int) -> None:
+    def codes(self, values: Sequence[str | None]) -> Codes:
+        """The ranks of ``values`` by how common they are in the reference; the rarest share one."""
+        if self._ranks is None:
+            common = sorted(self.reference.items(), key=lambda item: (-item[1], item[0]))[: CELLS - 1]
+            self._ranks = {name: rank for rank, (name, _) in enumerate(common)}
+        ranks, last = self._ranks, CELLS - 1
+        codes = [NO_VALUE if value is None else ranks.get(value, last) for value in values]
+        return np.array(codes, dtype=np.int8)
+
+    def slide(self, values: Iterable[str | None], size: int) -> list[str | None]:
+        """Take ``values``; those that left the window."""
+        left: list[str | None] = []
         for value in values:
             self.window.append(value)
             if value is not None:
                 self.current[value] += 1
             if len(self.window) > size:
                 gone = self.window.popleft()
+                left.append(gone)
                 if gone is not None:
                     self.current[gone] -= 1
                     if not self.current[gone]:
                         del self.current[gone]
+        return left
 
     def newest(self, size: int) -> Counter[str]:
         """The counts of the newest ``size`` records."""
@@ -145,6 +167,7 @@ class _State(msgspec.Struct, array_like=True):
     times: list[int]
     filled: int
     ages: tuple[Packed, Packed]
+    remembered: bytes
 
 
 class ChiSquare:
@@ -153,14 +176,14 @@ class ChiSquare:
     ``statistic`` is Pearson's χ² (1900; k cells, k − 1 degrees of freedom), ``effect`` the total variation
     ½ Σ |reference share − current share|. Categories are pooled by their count in both samples together until the
     smaller sample expects 10 in each cell, so the choice of cells favours neither, and a feature with a hundred
-    thousand values costs no more than its two windows. Small p-values allow for the dependence of successive values, as
-    it is in the reference (`online.detectors.dependence`). The newest quarter of the window is compared too, and is the
+    thousand values costs no more than its two windows. Small p-values allow for the dependence of successive values
+    before the window (`online.detectors.remembered`). The newest quarter of the window is compared too, and is the
     finding where it is significant and the whole is not. ``psi`` and ``jensen_shannon`` are of the same cells. Missing
     values are left out.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._names = [feature.name for feature in category_features(pipeline)]
+        self.names = [feature.name for feature in category_features(pipeline)]
         self._window = pipeline.drift.window
         self._reference_size = pipeline.drift.reference
         default = DriftPolicy(look_every=pipeline.drift.look_every)
@@ -171,16 +194,22 @@ class ChiSquare:
 
     def reset(self) -> None:
         """Forget everything; the next records are the reference."""
-        self._features = [_Feature(name) for name in self._names]
+        self._features = [_Feature(name) for name in self.names]
         self._times: deque[int] = deque(maxlen=self._window)
         self._filled = 0
-        self._ages = AlarmAges(len(self._names), self._window, self._mode)
+        self._ages = AlarmAges(len(self.names), self._window, self._mode)
+        self._remembered = Remembered(len(self.names), of_cells)
+
+    def dependence(self, name: str) -> Dependence:
+        """How dependent the values of feature ``name`` are."""
+        return self._remembered.dependence(self.names.index(name))
 
     def turn(self) -> None:
         """The current window becomes the reference of every feature, and a new one begins."""
         if not self._times:
             return
         self._times.clear()
+        self._remembered.take([feature.codes(list(feature.window)) for feature in self._features], self._ages.running)
         for feature in self._features:
             feature.renew()
             feature.window.clear()
@@ -188,39 +217,46 @@ class ChiSquare:
 
     def update(self, batch: Batch) -> list[Finding]:
         """Take ``batch``; one finding per feature once there is enough to compare."""
-        if not self._names:
+        if not self.names:
             return []
         take = min(len(batch.rows), self._reference_size - self._filled)
         self._filled += take
         self._times.extend(batch.times[take:])
-        for feature in self._features:
+        left: list[Codes] = []
+        for f, feature in enumerate(self._features):
             values = iter([category(row[feature.name]) for row in batch.rows])
-            feature.refer(islice(values, take))
-            feature.slide(values, self._window)
+            if take:
+                feature.refer(islice(values, take))
+                if self._filled == self._reference_size:
+                    self._remembered.add(f, feature.codes(feature.referred))
+            left.append(feature.codes(feature.slide(values, self._window)))
+        if len(left[0]):
+            self._remembered.take(left, self._ages.running)
         return self._look(len(batch.rows))
 
     def _look(self, records: int) -> list[Finding]:
         findings: list[Finding] = []
-        significant = np.zeros(len(self._names), dtype=np.bool_)
+        significant = np.zeros(len(self.names), dtype=np.bool_)
         for f, feature in enumerate(self._features):
             if feature.reference.total() < MIN_VALUES and len(self._times) == self._window:
                 feature.renew()  # its first records were missing
             if min(feature.reference.total(), feature.current.total()) < MIN_VALUES:
                 continue
-            finding, significant[f] = self._compare(feature, feature.current)
+            finding, significant[f] = self._compare(f, feature, feature.current)
             recent = feature.newest(self._window // SHORT)
             if not significant[f] and recent.total() >= MIN_VALUES:
-                sooner, significant[f] = self._compare(feature, recent)
+                sooner, significant[f] = self._compare(f, feature, recent)
                 finding = sooner if significant[f] else finding
             findings.append(finding)
-        for f in self._ages.update(significant, records):
+        for f in self._ages.update(significant, records).tolist():
+            self._remembered.drop(f)
             self._features[f].renew()
         return findings
 
-    def _compare(self, feature: _Feature, current: Counter[str]) -> tuple[Finding, bool]:
+    def _compare(self, f: int, feature: _Feature, current: Counter[str]) -> tuple[Finding, bool]:
         table = Table(feature.reference, current)
         statistic, effect = table.statistic(), table.total_variation()
-        p_value = table.p_value(statistic, feature.referred)
+        p_value = table.p_value(statistic, lambda: self._remembered.dependence(f))
         stability = float(population_stability(table.reference, table.current))
         significant = p_value <= self._level and (effect >= self._floor or stability >= self._stable)
         finding = Finding(
@@ -257,6 +293,7 @@ class ChiSquare:
                 list(self._times),
                 self._filled,
                 self._ages.pack(),
+                self._remembered.state(),
             )
         )
 
@@ -266,6 +303,7 @@ class ChiSquare:
         self._times = deque(held.times, maxlen=self._window)
         self._filled = held.filled
         self._ages.unpack(held.ages)
+        self._remembered.restore(held.remembered)
         for feature, referred, window in zip(self._features, held.referred, held.windows, strict=True):
             feature.reference, feature.referred = Counter(), []
             feature.refer(referred)

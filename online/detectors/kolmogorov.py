@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import exp, pi, sqrt
 
@@ -9,8 +10,9 @@ import numpy as np
 from scipy.stats import kstwo
 
 from online.detectors.contingency import chi_square, chi_square_p_value, pooled_cells
-from online.detectors.dependence import SUSPECT, cells_design_effect, indicator_design_effect
+from online.detectors.dependence import SUSPECT, Dependence
 from online.detectors.distances import SMALL_COUNT, population_stability
+from online.detectors.remembered import MISSING, RANKS, Codes
 from online.detectors.windows import FloatArray, IntArray
 
 #: From this many values on, and for n d² below the second, the series' error is under 1e-6.
@@ -20,15 +22,13 @@ DECILES = 10
 
 
 @lru_cache(maxsize=65_536)
-def ks_p_value(statistic: float, n: int, m: int, design_effect: float = 1.0) -> float:
+def ks_p_value(statistic: float, n: int, m: int) -> float:
     """The chance of a KS statistic of at least ``statistic`` between samples of n and m values without drift.
-
-    Of dependent values, a ``design_effect`` times as many tell as much as independent ones.
 
     Asymptotic, as SciPy's ``ks_2samp(method="asymp")``: the one-sample distribution at round(n m / (n + m)) values.
     Its body is the series that SciPy sums too, its tail SciPy's own; cached, as that takes a quarter of a millisecond.
     """
-    size = max(1, round(n * m / (n + m) / design_effect))
+    size = max(1, round(n * m / (n + m)))
     if size >= SERIES_LEAST and size * statistic * statistic < SERIES_MOST:
         return min(1.0, max(0.0, 1.0 - _pelz_good(statistic, size)))
     return float(np.clip(kstwo.sf(statistic, size), 0.0, 1.0))
@@ -149,24 +149,25 @@ class References:
         index: FloatArray = np.add.reduce((self._shares - q) * np.log(self._shares / q), axis=1)
         return index
 
-    def design_effect(self, f: int, cell: int) -> float:
-        """How dependent the references of feature ``f`` are, in whether they lie in the cells up to ``cell``."""
-        return indicator_design_effect(self.place_one(f, self.samples[f]) <= cell)
+    def ranks(self, f: int, placed: IntArray) -> Codes:
+        """The mid-ranks of values of feature ``f`` by their cells, scaled to [-127, 127]; `MISSING` where missing."""
+        until, most = self.until[f], self.width - 1
+        twice = until[placed] + until[np.maximum(placed - 1, 0)] * (placed > 0)
+        ranks = np.rint(RANKS * (twice / max(1, int(self.n[f])) - 1.0))
+        return np.where(placed == most, MISSING, ranks).astype(np.int8)
 
-    def bins_p_value(self, f: int, reference: IntArray, current: IntArray) -> float:
-        """That of χ² over the bins of feature ``f``, small ones pooled.
 
-        Where it is small it allows for the dependence of the references.
-        """
-        cells = pooled_cells(reference, current)
-        k = int(cells.max()) + 1
-        before, after = (np.bincount(cells, counts, k).astype(np.float64) for counts in (reference, current))
-        statistic = chi_square(before, after)
-        p_value = chi_square_p_value(statistic, k)
-        if p_value > SUSPECT:
-            return p_value
-        placed = np.searchsorted(self._bounds[f], self.place_one(f, self.samples[f]))
-        return chi_square_p_value(statistic / cells_design_effect(cells[placed]), k)
+def bins_p_value(reference: IntArray, current: IntArray, dependence: Callable[[], Dependence]) -> float:
+    """That of χ² over the bins of a feature, small ones pooled; where it is small it allows for ``dependence``."""
+    cells = pooled_cells(reference, current)
+    k = int(cells.max()) + 1
+    before, after = (np.bincount(cells, counts, k).astype(np.float64) for counts in (reference, current))
+    statistic = chi_square(before, after)
+    p_value = chi_square_p_value(statistic, k)
+    if p_value > SUSPECT:
+        return p_value
+    of = dependence()
+    return of.student(chi_square_p_value(statistic / of.effect, k))
 
 
 class Counted:

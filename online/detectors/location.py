@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import sqrt
 
 import msgspec
 import numpy as np
-from scipy.special import chdtri, ndtr
+from scipy.special import ndtr
 
 from online.detectors.base import Batch
-from online.detectors.dependence import CHANCE, LEAST_BATCHES, SUSPECT
+from online.detectors.dependence import SUSPECT, Dependence, dependence
 from online.detectors.numeric import numeric_histogram
 from online.detectors.significance import LOCATION, LOCATION_SHARE, numeric_features, signal_count, significance_level
 from online.detectors.windows import (
@@ -31,14 +31,12 @@ from penstock.spec import DriftPolicy, Pipeline
 BLOCK = 50
 #: Blocks that are remembered.
 REMEMBERED = 200
-#: So many quarters of the window, the newest, are compared with all before them.
-QUARTERS = (1, 2, 3, 4)
+#: So many quarters of a window, the newest, are compared with all before them.
+QUARTERS = (1, 2, 3, 4, 8, 16)
 #: Values count up to so many standard deviations from the median: no outlier moves a mean by more.
 LIMIT = 3.0
 #: Interquartile range of a normal distribution, in standard deviations.
 NORMAL_RANGE = 1.349
-#: Batches of so many blocks show how dependent the records are.
-BATCH_BLOCKS = (1, 2, 5)
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -58,23 +56,24 @@ class Location:
     A value counts in standard deviations (the reference's interquartile range / 1.349) from the reference's median, at
     most 3 of them: the winsorised mean is nearly as sharp as the mean where tails are light, and no few values move it
     where they are heavy (Huber & Ronchetti, Robust Statistics, 2009). Compared are the newest one to four quarters
-    of the window with up to 10,000 records before them, which tell a shift from noise better than a reference of one
-    window does. ``statistic`` is the standardised difference d of the two means (Cohen's d), ``p_value`` the two-sided
-    one of Welch's test, which where it is at most 0.01 allows for dependent records: their block means' variance over
-    that of independent ones, if it is beyond chance. ``effect`` is 2 Φ(|d| / 2) - 1, the KS statistic of two normal
-    distributions that are d apart; the floor is 0.8 × ``effect_floor``, by default |d| = 0.2, which Cohen (1988) calls
-    small. The finding is that of the greatest part that is
-    significant, else of the part with the least p-value.
+    of the window, two windows and four with up to 10,000 records before them, which tell a shift from noise better than
+    a reference of one window does (of dependent records, a window holds few independent ones). ``statistic`` is the
+    standardised difference d of the two means (Cohen's d), ``p_value`` the two-sided one of Welch's test, which where
+    it is at most 0.01 allows for dependence: by ``dependence`` of the feature's name, without it by that of the means
+    of 50. ``effect`` is 2 Φ(|d| / 2) - 1, the KS statistic of two normal distributions that are d apart; the floor is
+    0.8 × ``effect_floor``, by default |d| = 0.2, which Cohen (1988) calls small. The finding is that of the greatest
+    part that is significant, else of the part with the least p-value.
 
     A feature of which the middle half of the reference is one value has no finding here. References begin anew as those
     of `KolmogorovSmirnov` do; with fixed ones the records before still count.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, dependence: Callable[[str], Dependence] | None = None) -> None:
+        self._dependence = dependence
         self._names = [feature.name for feature in numeric_features(pipeline)]
         self._reference_size = pipeline.drift.reference
         self._window_blocks = max(1, pipeline.drift.window // BLOCK)
-        self._remembered = max(REMEMBERED, 2 * self._window_blocks)
+        self._remembered = max(REMEMBERED, 2 * QUARTERS[-1] // 4 * self._window_blocks)
         self._parts = sorted({max(1, self._window_blocks * quarters // 4) for quarters in QUARTERS}, reverse=True)
         self._mode, self._window = pipeline.drift.reference_mode, pipeline.drift.window
         default = DriftPolicy(look_every=pipeline.drift.look_every)
@@ -152,6 +151,8 @@ class Location:
         if not compared:
             return []
         p_values = np.stack([each.p_value for each in compared])
+        for f in np.flatnonzero((p_values <= SUSPECT).any(axis=0)).tolist():
+            p_values[:, f] = [each.careful_p_value(f, self._dependence_of(f, each)) for each in compared]
         alarmed = (p_values <= self._level) & (np.stack([each.effect for each in compared]) >= self._floor)
         best = np.where(alarmed.any(axis=0), alarmed.argmax(axis=0), p_values.argmin(axis=0)).tolist()
         findings: list[Finding] = []
@@ -160,7 +161,7 @@ class Location:
             part = compared[chosen]
             if self._scale[f] == np.inf or not part.enough[f]:
                 continue
-            effect, p_value = float(part.effect[f]), part.careful_p_value(f)
+            effect, p_value = float(part.effect[f]), float(p_values[chosen, f])
             significant[f] = p_value <= self._level and effect >= self._floor
             found = Finding(
                 detector=LOCATION,
@@ -177,9 +178,13 @@ class Location:
             self._renew(f)
         return findings
 
+    def _dependence_of(self, f: int, part: _Compared) -> Dependence:
+        return part.dependence(f) if self._dependence is None else self._dependence(self._names[f])
+
     def _detailed(self, found: Finding, part: _Compared, f: int) -> Finding:
         """``found`` with when it began, means and a histogram."""
-        count, total, _ = (series.view[f, -2 * self._window_blocks :] for series in self._sums)
+        newest_blocks = max(2 * self._window_blocks, part.blocks)
+        count, total, _ = (series.view[f, -newest_blocks:] for series in self._sums)
         excess = total - count * (part.before[1][f] / part.before[0][f])
         after, size = np.cumsum(excess[::-1]), np.maximum(np.cumsum(count[::-1]), 1.0)
         begin = len(self._times) - 1 - int(np.argmax(after * after / size))
@@ -248,17 +253,26 @@ class _Compared:
         self.distance: FloatArray = apart / np.sqrt(np.where(self.enough, variance, 1.0))
         self.effect: FloatArray = 2.0 * ndtr(np.abs(self.distance) / 2.0) - 1.0
         error = variance / np.maximum(n, 1.0) + later_variance / np.maximum(m, 1.0)
-        self._errors: FloatArray = apart / np.sqrt(np.where(self.enough, error, 1.0))
-        self.p_value: FloatArray = 2.0 * ndtr(-np.abs(self._errors))
+        self.p_value: FloatArray = 2.0 * ndtr(-np.abs(apart) / np.sqrt(np.where(self.enough, error, 1.0)))
 
-    def careful_p_value(self, f: int) -> float:
-        """That of feature ``f``; where it is small it allows for the dependence of the records before."""
-        p_value = float(self.p_value[f])
-        if p_value > SUSPECT:
-            return p_value
+    def dependence(self, f: int) -> Dependence:
+        """How dependent the records before are, of feature ``f``."""
         count, total = (series.view[f, : -self.blocks] for series in self._sums[:2])
-        effect = _design_effect(count, total, float(self.before[2][f]))
-        return float(2.0 * ndtr(-abs(self._errors[f]) / sqrt(effect)))
+        held = count > 0.0
+        return dependence((total[held] / count[held])[None, :], BLOCK, float(self.before[2][f]))
+
+    def careful_p_value(self, f: int, of: Dependence) -> float:
+        """That of feature ``f``, of records so dependent.
+
+        Few of them vary less among themselves than the feature does: the greater variance holds for both parts.
+        """
+        if of.effect <= 1.0 or not self.enough[f]:
+            return float(self.p_value[f])
+        n, m = float(self.before[0][f]), float(self.after[0][f])
+        variance = max(float(self.before[2][f]), float(self.after[2][f])) / max(0.1, 1.0 - of.effect / n)
+        apart = abs(float(self.after[1][f]) - float(self.before[1][f]))
+        errors = apart / sqrt(variance * of.effect * (1.0 / n + 1.0 / m))
+        return max(float(self.p_value[f]), of.student(float(2.0 * ndtr(-errors))))
 
 
 def _moments(sums: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -266,21 +280,3 @@ def _moments(sums: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray, FloatA
     held = np.maximum(count, 1.0)
     mean = total / held
     return count, mean, np.maximum(squares / held - mean * mean, 0.0)
-
-
-def _design_effect(count: FloatArray, total: FloatArray, variance: float) -> float:
-    """As `online.detectors.dependence.design_effect`, from sums of blocks: batches of 50, 100 and 250 records."""
-    greatest, dependent = 1.0, False
-    for size in BATCH_BLOCKS:
-        batches = len(count) // size
-        n, sums = (
-            series[len(series) - batches * size :].reshape(batches, size).sum(axis=1) for series in (count, total)
-        )
-        n, sums = n[n > 0.0], sums[n > 0.0]
-        if len(n) < LEAST_BATCHES:
-            break
-        excess = sums - n * (sums.sum() / n.sum())
-        ratio = float((excess * excess / n).sum()) / ((len(n) - 1) * variance)
-        greatest = max(greatest, ratio)
-        dependent |= ratio > float(chdtri(len(n) - 1, CHANCE)) / (len(n) - 1)
-    return greatest if dependent else 1.0

@@ -8,14 +8,16 @@ import msgspec
 import numpy as np
 
 from online.detectors.base import Batch
-from online.detectors.dependence import SUSPECT
+from online.detectors.dependence import SUSPECT, Dependence, dependent_ks_p_value
 from online.detectors.distances import jensen_shannon, population_stability, wasserstein
-from online.detectors.kolmogorov import Counted, References, ks_p_value
+from online.detectors.kolmogorov import Counted, References, bins_p_value, ks_p_value
+from online.detectors.remembered import PORTION, Remembered, of_ranks
 from online.detectors.significance import numeric_features, signal_count, significance_level
 from online.detectors.windows import (
     MIN_VALUES,
     SHORT,
     AlarmAges,
+    BoolArray,
     FloatArray,
     IntArray,
     Packed,
@@ -43,6 +45,8 @@ class _State(msgspec.Struct, array_like=True):
     times: Packed
     ages: tuple[Packed, Packed]
     waited: int
+    left: Packed
+    remembered: bytes
 
 
 class KolmogorovSmirnov:
@@ -51,7 +55,7 @@ class KolmogorovSmirnov:
     D = sup |F_reference - F_current| (Smirnov 1939), exact with ties; p-value by `ks_p_value`. ``effect`` is D itself.
     From a population stability index of 0.05 on, χ² over the reference's deciles is tested where D is not significant:
     it sees a change of the spread sooner, and the lesser p-value counts where that is at most 0.01. Small p-values
-    allow for the dependence of successive values, as it is in the reference (`online.detectors.dependence`).
+    allow for the dependence of successive values before the window (`online.detectors.remembered`).
     The newest quarter of the window is compared too, at most once per 1/40 of a window, and is the finding where it is
     significant and the whole is not: a strong change is seen there twice as soon. Missing values are left out; a
     feature with fewer than 50 values on a side has no finding. Every finding has the population stability index over
@@ -61,8 +65,9 @@ class KolmogorovSmirnov:
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._names = [feature.name for feature in numeric_features(pipeline)]
-        self._of = itemgetter(*self._names) if self._names else None
+        #: Of the features that are watched.
+        self.names = [feature.name for feature in numeric_features(pipeline)]
+        self._of = itemgetter(*self.names) if self.names else None
         self._window = pipeline.drift.window
         self._reference_size = pipeline.drift.reference
         self._quarter = max(1, self._window // SHORT)
@@ -76,7 +81,7 @@ class KolmogorovSmirnov:
 
     def reset(self) -> None:
         """Forget everything; the next records are the reference."""
-        features = len(self._names)
+        features = len(self.names)
         self._filling: list[FloatArray] = [np.empty(0)] * features
         self._filled = 0
         self._references: References | None = None
@@ -86,12 +91,22 @@ class KolmogorovSmirnov:
         self._times = SlidingColumns(1, self._window, np.int64)
         self._ages = AlarmAges(features, self._window, self._mode)
         self._waited = 0
+        #: Cells of values that left the window and are not yet remembered, and how many records they are.
+        self._left: list[IntArray] = []
+        self._leaving = 0
+        self._remembered = Remembered(features, of_ranks)
+
+    def dependence(self, name: str) -> Dependence:
+        """How dependent the values of feature ``name`` are."""
+        return self._remembered.dependence(self.names.index(name))
 
     def turn(self) -> None:
         """The current window becomes the reference of every feature, and a new one begins."""
         if self._references is None or not len(self._times):
             return
-        for f in range(len(self._names)):
+        self._left.append(self._placed.view.copy())
+        self._remember(self._references, self._ages.running)
+        for f in range(len(self.names)):
             self._renew(self._references, f)
         for series in (self._values, self._placed, self._times):
             series.clear()
@@ -100,7 +115,7 @@ class KolmogorovSmirnov:
         """Take ``batch``; one finding per numeric feature once there is enough to compare."""
         if self._of is None or not batch.rows:
             return []
-        table = np.array(list(map(self._of, batch.rows)), dtype=np.float64).reshape(len(batch.rows), len(self._names))
+        table = np.array(list(map(self._of, batch.rows)), dtype=np.float64).reshape(len(batch.rows), len(self.names))
         values = np.ascontiguousarray(table.T)
         take = min(len(batch.rows), self._reference_size - self._filled)
         if take:
@@ -117,12 +132,28 @@ class KolmogorovSmirnov:
         self._filled += values.shape[1]
         if self._filled == self._reference_size:
             self._references = self._cells(self._filling)
+            for f, sample in enumerate(self._filling):
+                self._remembered.add(f, self._references.ranks(f, self._references.place_one(f, sample)))
+
+    def _remember(self, references: References, alarmed: BoolArray) -> None:
+        """Remember what left the window."""
+        if self._left:
+            placed = np.concatenate(self._left, axis=1)
+            ranks = [references.ranks(f, column) for f, column in enumerate(placed)]
+            self._remembered.take(ranks, alarmed)
+            self._left, self._leaving = [], 0
 
     def _cells(self, samples: list[FloatArray]) -> References:
         return References(samples, max(self._window, self._reference_size))
 
     def _slide(self, references: References, values: FloatArray, times: IntArray) -> None:
         placed = references.place(values)
+        leaving = self._placed.leaving(placed)
+        if leaving.shape[1]:
+            self._left.append(leaving)
+            self._leaving += leaving.shape[1]
+            if self._leaving >= PORTION:
+                self._remember(references, self._ages.running)
         if self._whole is not None and placed.shape[1] == 1 and len(self._placed) == self._window:
             self._whole.exchange(placed[:, 0].tolist(), self._placed.view[:, 0].tolist())
             self._placed.push(placed)
@@ -142,8 +173,8 @@ class KolmogorovSmirnov:
         psi = references.stability(whole).tolist()
         newest_psi = [] if newest is None else references.stability(newest).tolist()
         findings: list[Finding] = []
-        significant = np.zeros(len(self._names), dtype=np.bool_)
-        rows = zip(self._names, references.n.tolist(), whole.n.tolist(), whole.apart().tolist(), psi, strict=True)
+        significant = np.zeros(len(self.names), dtype=np.bool_)
+        rows = zip(self.names, references.n.tolist(), whole.n.tolist(), whole.apart().tolist(), psi, strict=True)
         for f, (name, n, m, apart, stability) in enumerate(rows):
             if n < MIN_VALUES or m < MIN_VALUES:
                 continue
@@ -169,7 +200,13 @@ class KolmogorovSmirnov:
             ):
                 found, significant[f] = sooner, True
             findings.append(found)
-        for f in self._ages.update(significant, records).tolist():
+        due = self._ages.update(significant, records).tolist()
+        if due:
+            alarmed = self._ages.running
+            alarmed[due] = True
+            self._remember(references, alarmed)
+        for f in due:
+            self._remembered.drop(f)
             self._renew(references, f)
         return findings
 
@@ -184,13 +221,13 @@ class KolmogorovSmirnov:
     def _careful(self, references: References, counted: Counted, f: int, p_value: float, stability: float) -> float:
         """``p_value`` of D, allowing for dependence; where the deciles look unstable, theirs if it is small."""
         if p_value <= SUSPECT:
-            n, m = int(references.n[f]), int(counted.n[f])
-            statistic = int(counted.apart()[f]) / (n * m)
-            p_value = ks_p_value(statistic, n, m, references.design_effect(f, counted.cell(f)))
+            of, n, m = self._remembered.dependence(f), int(references.n[f]), int(counted.n[f])
+            if of.effect > 1.0:
+                p_value = max(p_value, dependent_ks_p_value(int(counted.apart()[f]) / (n * m), n, m, of))
         if p_value <= self._level or stability < self._tested:
             return p_value
         before, after = (counts[f] for counts in references.bins(counted))
-        of_bins = references.bins_p_value(f, before, after)
+        of_bins = bins_p_value(before, after, lambda: self._remembered.dependence(f))
         return of_bins if of_bins < min(p_value, SUSPECT) else p_value
 
     def _sooner(
@@ -238,7 +275,7 @@ class KolmogorovSmirnov:
         self._whole = None
 
     def state(self) -> bytes:
-        """References, window, alarm ages and the records since the newest quarter was compared; cells are rebuilt."""
+        """References, window, alarm ages, what is remembered, and the records since the newest quarter was compared."""
         held = self._filling if self._references is None else self._references.samples
         return msgspec.msgpack.encode(
             _State(
@@ -248,6 +285,8 @@ class KolmogorovSmirnov:
                 pack(self._times.view),
                 self._ages.pack(),
                 self._waited,
+                pack(np.concatenate((np.empty((len(self.names), 0), dtype=np.int64), *self._left), axis=1)),
+                self._remembered.state(),
             )
         )
 
@@ -258,9 +297,12 @@ class KolmogorovSmirnov:
         self._filling = [unpack_floats(packed) for packed in held.reference]
         self._filled, self._waited = held.filled, held.waited
         self._ages.unpack(held.ages)
-        if self._filled == self._reference_size and self._names:
+        if self._filled == self._reference_size and self.names:
             self._references = self._cells(self._filling)
             self._slide(self._references, unpack_floats(held.values), unpack_integers(held.times))
+        left = unpack_integers(held.left)
+        self._left, self._leaving = ([left] if left.shape[1] else []), left.shape[1]
+        self._remembered.restore(held.remembered)
 
 
 def numeric_histogram(reference: FloatArray, current: FloatArray) -> Histogram:

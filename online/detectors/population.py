@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 
 import msgspec
@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 
 from online.detectors.base import Batch
 from online.detectors.categorical import MISSING_CODE, category_code
+from online.detectors.dependence import INDEPENDENT, Dependence
 from online.detectors.significance import category_features, numeric_features, signal_count, significance_level
 from online.detectors.windows import (
     MIN_VALUES,
@@ -56,19 +57,25 @@ class DomainClassifier:
     """A classifier between reference and current window; ``statistic`` is its AUC, ``effect`` 2 (AUC - 0.5) or 0.
 
     Columns are the ranks of numbers (missing: the middle one) and the 8 commonest categories of each feature, 384 in
-    all. Two folds, even and odd records: on one the classifier chooses the columns and the products of two columns
+    all. Two folds, the even and the odd ones of the quarters of each window, so that neighbouring records mostly share
+    a fold: on one the classifier chooses the columns and the products of two columns
     whose means moved most, and fits a ridge regression on them; on the other its AUC is measured. So a change of
     correlation is found that leaves every feature as it was. ``p_value`` is twice the lesser of the two folds'
     one-sided Mann-Whitney p-values (normal approximation without the ties' correction, which errs on the safe side;
     twice, since there are two). Lopez-Paz & Oquab, ICLR 2017. Looked at once per half window of new records: a test
     costs as much as some hundred records.
 
+    ``dependence`` says how dependent each feature is: a fold's scores count as dependent as the most dependent column
+    that its classifier uses, a product of two columns as the lesser of the two (the autocorrelation of the product of
+    two independent series is the product of theirs).
+
     What single features do shows here as well, and their mixture in the current window looks like a correlation. So
     after `explain` was told that one moved, ``p_value`` is 1 for a window of records (the effect is reported, no
     incident can open), and the reference is the window then current (but for a fixed one).
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, dependence: Callable[[str], Dependence] = lambda _: INDEPENDENT) -> None:
+        self._dependence = dependence
         self._numbers = [feature.name for feature in numeric_features(pipeline)]
         self._names = [feature.name for feature in category_features(pipeline)]
         self._window = pipeline.drift.window
@@ -146,17 +153,19 @@ class DomainClassifier:
 
     def _look(self) -> Finding:
         n = len(self._reference)
-        columns = _columns(
+        columns, sources = _columns(
             np.concatenate((self._reference.view, self._values.view), axis=1),
             np.concatenate((self._reference_codes.view, self._codes.view), axis=1),
         )
+        known = [self._dependence(name) for name in (*self._numbers, *self._names)]
+        dependences = [known[source] for source in sources]
         later = np.arange(len(columns)) >= n
-        even = np.arange(len(columns)) % 2 == 0
+        even = np.concatenate((_even_quarters(n), _even_quarters(len(columns) - n)))
         scores = np.zeros(len(columns))
         tested = []
         for fold in (even, ~even):
-            scores[fold] = _scores(columns[~fold], later[~fold], columns[fold])
-            tested.append(_area(scores[fold], later[fold]))
+            scores[fold], of = _scores(columns[~fold], later[~fold], columns[fold], dependences)
+            tested.append(_area(scores[fold], later[fold], of))
             scores[fold] -= np.median(scores[fold & ~later])
         area = sum(area for area, _ in tested) / 2
         high = scores > 0
@@ -199,24 +208,38 @@ class DomainClassifier:
         self._ages.unpack(held.ages)
 
 
-def _columns(values: FloatArray, codes: IntArray) -> FloatArray:
-    """Whole numbers, records × columns: scaled ranks of ``values``, then 1 for each record of a common category."""
+def _even_quarters(records: int) -> BoolArray:
+    return np.asarray(np.arange(records) * 4 // max(1, records) % 2 == 0)
+
+
+def _columns(values: FloatArray, codes: IntArray) -> tuple[FloatArray, list[int]]:
+    """Whole numbers, records × columns: scaled ranks of ``values``, then 1 for each record of a common category.
+
+    Besides of which series, of ``values`` and then of ``codes``, each column is.
+    """
     columns: list[FloatArray] = []
+    sources: list[int] = list(range(min(COLUMNS, len(values))))
     for series in values[:COLUMNS]:
         column, present = np.zeros(len(series)), ~np.isnan(series)
         if present.any():
             ranks = rankdata(series[present])
             column[present] = np.rint(RANKS * (2 * ranks / (len(ranks) + 1) - 1))
         columns.append(column)
-    for series in codes:
+    for c, series in enumerate(codes):
         names, counts = np.unique(series[series != MISSING_CODE], return_counts=True)
         for name in names[np.argsort(-counts, kind="stable")][: min(CATEGORIES, COLUMNS - len(columns))]:
             columns.append((series == name).astype(np.float64))
-    return np.stack(columns, axis=1)
+            sources.append(len(values) + c)
+    return np.stack(columns, axis=1), sources
 
 
-def _scores(train: FloatArray, later: BoolArray, test: FloatArray) -> FloatArray:
-    """How much each record of ``test`` looks like a later one, to the classifier of ``train``."""
+def _scores(
+    train: FloatArray, later: BoolArray, test: FloatArray, dependences: Sequence[Dependence]
+) -> tuple[FloatArray, Dependence]:
+    """How much each record of ``test`` looks like a later one to the classifier of ``train``.
+
+    And how dependent that is, by the ``dependences`` of the columns.
+    """
     before, after = train[~later], train[later]
     n, m = len(before), len(after)
     single = _apart(before.sum(0) / n, (before**2).sum(0) / n, after.sum(0) / m, (after**2).sum(0) / m, n, m)
@@ -224,14 +247,19 @@ def _scores(train: FloatArray, later: BoolArray, test: FloatArray) -> FloatArray
         _products(before) / n, _products(before**2) / n, _products(after) / m, _products(after**2) / m, n, m
     )
     left, right = np.triu_indices(train.shape[1])
-    apart = np.abs(np.concatenate((single, double[left, right])))
+    effects = np.array([of.effect for of in dependences])
+    effects = np.concatenate((effects, np.minimum(effects[left], effects[right])))
+    apart = np.abs(np.concatenate((single, double[left, right]))) / np.sqrt(effects)
     order = np.argsort(-apart, kind="stable")[:CHOSEN]
     chosen = order[apart[order] >= max(LEAST_APART, LEAST_SHARE * float(apart[order[0]]))]
     if not len(chosen):
-        return np.zeros(len(test))
+        return np.zeros(len(test)), INDEPENDENT
+    most = max(chosen.tolist(), key=lambda c: effects[c])
+    width = train.shape[1]
+    sides = (most,) if most < width else (int(left[most - width]), int(right[most - width]))
+    of = min((dependences[side] for side in sides), key=lambda each: each.effect)
 
     def expanded(rows: FloatArray) -> FloatArray:
-        width = rows.shape[1]
         pairs = chosen[chosen >= width] - width
         return np.concatenate((rows[:, chosen[chosen < width]], rows[:, left[pairs]] * rows[:, right[pairs]]), axis=1)
 
@@ -242,7 +270,7 @@ def _scores(train: FloatArray, later: BoolArray, test: FloatArray) -> FloatArray
     correlation = spread / np.outer(scale, scale)
     moved = (used[later].sum(0) / m - used[~later].sum(0) / n) / scale
     weights = np.linalg.solve(correlation + RIDGE * np.eye(len(scale)), moved) / scale
-    return np.asarray((expanded(test) * weights).sum(axis=1))
+    return np.asarray((expanded(test) * weights).sum(axis=1)), of
 
 
 def _products(rows: FloatArray) -> FloatArray:
@@ -267,10 +295,12 @@ def _apart(
     return np.where(variance > 1e-9, (later - mean) / np.sqrt(np.maximum(variance, 1e-9)), 0.0)
 
 
-def _area(scores: FloatArray, later: BoolArray) -> tuple[float, float]:
-    """The AUC of ``scores`` for ``later``, and its one-sided Mann-Whitney p-value."""
+def _area(scores: FloatArray, later: BoolArray, of: Dependence) -> tuple[float, float]:
+    """The AUC of ``scores`` for ``later``, and its one-sided Mann-Whitney p-value, of records so dependent."""
     m = int(later.sum())
     n = len(later) - m
     wins = float(rankdata(scores)[later].sum()) - m * (m + 1) / 2
     deviation = sqrt(n * m * (n + m + 1) / 12)
-    return wins / (n * m), float(ndtr(-(wins - n * m / 2 - 0.5) / deviation))
+    deviate = (wins - n * m / 2 - 0.5) / (deviation * sqrt(of.effect))
+    two_sided = of.student(2.0 * float(ndtr(-abs(deviate))))
+    return wins / (n * m), two_sided / 2.0 if deviate > 0.0 else 1.0 - two_sided / 2.0

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from online.detectors.contingency import chi_square, chi_square_p_value, pooled_cells
-from online.detectors.dependence import SUSPECT, cells_design_effect, indicator_design_effect
+from online.detectors.dependence import SUSPECT, cells_dependence, dependence, dependent_ks_p_value
 from online.detectors.distances import jensen_shannon, population_stability, wasserstein
 from online.detectors.kolmogorov import ks_p_value
 from online.detectors.labelled import LabelledWindows, lasting_level
@@ -67,7 +67,8 @@ class _Shares:
         statistic = chi_square(r, c) if k > 1 else 0.0
         p_value = chi_square_p_value(statistic, k)
         if p_value <= SUSPECT:
-            p_value = chi_square_p_value(statistic / cells_design_effect(cells[reference.astype(np.int64)]), k)
+            of = cells_dependence(cells[reference.astype(np.int64)])
+            p_value = of.student(chi_square_p_value(statistic / of.effect, k))
         up = c / m > r / n
         return _Compared(
             statistic=statistic,
@@ -114,7 +115,9 @@ class _Targets:
         bounds = np.unique(before[(n * np.arange(1, DECILES)) // DECILES])
         p_value = ks_p_value(statistic, n, m)
         if p_value <= SUSPECT:
-            p_value = ks_p_value(statistic, n, m, indicator_design_effect(reference <= both[at]))
+            of = dependence(np.searchsorted(before, reference)[None, :].astype(np.float64))
+            if of.effect > 1.0:
+                p_value = max(p_value, dependent_ks_p_value(statistic, n, m, of))
         low = bool(apart[at] < 0)
         member = current <= both[at] if low else current > both[at]
         return _Compared(

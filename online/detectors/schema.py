@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sqrt
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from online.detectors.base import Batch
+from online.detectors.dependence import SUSPECT
+from online.detectors.remembered import Remembered, of_cells
 from online.detectors.significance import has_range, signal_count, significance_level
 from online.detectors.windows import (
     MIN_VALUES,
@@ -86,6 +89,7 @@ class _State(msgspec.Struct, array_like=True):
     marks: Packed
     times: Packed
     ages: tuple[Packed, Packed]
+    remembered: bytes
 
 
 class SchemaShares:
@@ -94,6 +98,7 @@ class SchemaShares:
     One-sided two-proportion z-test; ``statistic`` and ``effect`` are the rise of the share in the whole window, or in
     its newest quarter where that is significant and the whole is not. Out of range and undeclared are judged where the
     spec declares a range or values, among values that are not missing. A share that did not rise gives no finding.
+    Small p-values allow for the dependence of successive records before the window (`online.detectors.remembered`).
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -114,12 +119,14 @@ class SchemaShares:
         self._marks: npt.NDArray[np.int8] = np.empty((0, signals), dtype=np.int8)
         self._times: IntArray = np.empty(0, dtype=np.int64)
         self._ages = AlarmAges(signals, self._window, self._mode)
+        self._remembered = Remembered(signals, of_cells)
 
     def turn(self) -> None:
         """The current window becomes the reference of every share, and a new one begins."""
         if not len(self._times):
             return
         self._hits, self._n = (self._marks == _YES).sum(axis=0), (self._marks != _SILENT).sum(axis=0)
+        self._remembered.take(self._marks.T, self._ages.running)
         self._marks, self._times = self._marks[:0], self._times[:0]
 
     def update(self, batch: Batch) -> list[Finding]:
@@ -132,7 +139,13 @@ class SchemaShares:
         self._filled += take
         self._hits += (marks[:take] == _YES).sum(axis=0)
         self._n += (marks[:take] != _SILENT).sum(axis=0)
-        self._marks = np.concatenate((self._marks, marks[take:]))[-self._window :]
+        if take:
+            for s, column in enumerate(marks[:take].T):
+                self._remembered.add(s, column)
+        held = np.concatenate((self._marks, marks[take:]))
+        if len(held) > self._window:
+            self._remembered.take(held[: -self._window].T, self._ages.running)
+        self._marks = held[-self._window :]
         times = np.array(batch.times[take:], dtype=np.int64)
         self._times = np.concatenate((self._times, times))[-self._window :]
         return self._look(len(batch.rows))
@@ -156,6 +169,8 @@ class SchemaShares:
             if found is not None:
                 findings.append(found)
         due = self._ages.update(significant, records)
+        for s in due.tolist():
+            self._remembered.drop(s)
         self._hits[due], self._n[due] = later_hits[due], later_n[due]
         return findings
 
@@ -169,6 +184,9 @@ class SchemaShares:
         if rise <= 0.0:
             return None, False
         p_value = two_proportion_p_value(int(self._hits[s]), n, later_hits, m)
+        if p_value <= SUSPECT:
+            of = self._remembered.dependence(s)
+            p_value = of.student(2.0 * float(ndtr(ndtri(p_value) / sqrt(of.effect)))) / 2.0
         significant = p_value <= self._level and rise >= self._floor
         finding = Finding(
             detector=self._signals[s].detector,
@@ -200,6 +218,7 @@ class SchemaShares:
                 pack(self._marks),
                 pack(self._times),
                 self._ages.pack(),
+                self._remembered.state(),
             )
         )
 
@@ -211,3 +230,4 @@ class SchemaShares:
         self._marks = unpack_integers(held.marks).astype(np.int8)
         self._times = unpack_integers(held.times)
         self._ages.unpack(held.ages)
+        self._remembered.restore(held.remembered)

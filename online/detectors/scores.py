@@ -11,10 +11,16 @@ from scipy.special import ndtr
 
 from online.detectors.base import Batch
 from online.detectors.categorical import POOLED, Table
-from online.detectors.dependence import SUSPECT, design_effect
+from online.detectors.dependence import (
+    SUSPECT,
+    cells_dependence,
+    dependence,
+    dependent_ks_p_value,
+)
 from online.detectors.distances import jensen_shannon, population_stability, wasserstein
 from online.detectors.kolmogorov import Counted, References, ks_p_value
 from online.detectors.numeric import numeric_histogram
+from online.detectors.remembered import of_ranks
 from online.detectors.served import Served
 from online.detectors.significance import signal_count, significance_level
 from online.detectors.windows import MIN_VALUES, SHORT, AlarmAges, BoolArray, FloatArray, Packed, onset
@@ -129,7 +135,9 @@ class ServedScores:
             kind="prediction",
             statistic=statistic,
             effect=table.total_variation(),
-            p_value=table.p_value(statistic, [one.decision for one in reference]),
+            p_value=table.p_value(
+                statistic, lambda: cells_dependence(table.cells([one.decision for one in reference]))
+            ),
             n_reference=table.n,
             n_current=table.m,
             since_event_time_ms=_since(current, member, share),
@@ -174,7 +182,9 @@ def _score(reference: list[Served], current: list[Served]) -> Finding | None:
     bins = [counts[0] for counts in references.bins(counted)]
     cell = counted.cell(0)
     if p_value <= SUSPECT:
-        p_value = ks_p_value(statistic, len(before), len(after), references.design_effect(0, cell))
+        of = of_ranks(references.ranks(0, references.place_one(0, before)))
+        if of.effect > 1.0:
+            p_value = max(p_value, dependent_ks_p_value(statistic, len(before), len(after), of))
     return Finding(
         detector="score",
         kind="prediction",
@@ -220,7 +230,8 @@ def _rise(
     if variance > ROUNDING**2:
         p_value = float(ndtr(-rise / np.sqrt(variance)))
         if p_value <= SUSPECT:
-            p_value = float(ndtr(-rise / np.sqrt(variance * design_effect(before[None, :]))))
+            of = dependence(before[None, :])
+            p_value = of.student(2.0 * float(ndtr(-rise / np.sqrt(variance * of.effect)))) / 2.0
     else:
         p_value = float(rise <= ROUNDING)
     return Finding(

@@ -11,7 +11,7 @@ HOURLY_LEAST = 50
 #: p-values of one look about what was served (score, decision, confidence, entropy), and about the population.
 SERVED_SIGNALS, POPULATION_SIGNALS = 4, 1
 #: The test of where a number lies, its p-values of one look, and its floor as a share of ``effect_floor``.
-LOCATION, LOCATION_P_VALUES, LOCATION_SHARE = "location", 4, 0.8
+LOCATION, LOCATION_P_VALUES, LOCATION_SHARE = "location", 6, 0.8
 
 
 def numeric_features(pipeline: Pipeline) -> list[Numeric]:
@@ -39,7 +39,7 @@ def signal_count(pipeline: Pipeline) -> int:
 
     Each of the whole window and of its newest quarter: per feature one of its distribution, for a number a second one
     (of its share in each decile), one of its missing rate, and one of its unexpected values where the spec declares
-    what is expected. Of a number besides four of where it lies. Per pipeline what was served and the population.
+    what is expected. Of a number besides six of where it lies. Per pipeline what was served and the population.
     """
     numbers = len(numeric_features(pipeline))
     ranges = sum(has_range(feature) for feature in numeric_features(pipeline))

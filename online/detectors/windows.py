@@ -76,6 +76,13 @@ class SlidingColumns:
         """Hold nothing."""
         self._start = self._stop = 0
 
+    def leaving(self, columns: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The records, oldest first, that a `push` of ``columns`` would drop."""
+        over = max(0, len(self) + columns.shape[1] - self._size)
+        beyond = max(0, over - len(self))
+        gone = self.view[:, : over - beyond]
+        return np.concatenate((gone, columns[:, :beyond]), axis=1) if beyond else gone.copy()
+
     def push(self, columns: npt.NDArray[Any]) -> None:
         """Take ``columns`` (series × records) and drop what is too old."""
         columns = columns[:, -self._size :]
@@ -116,6 +123,11 @@ class AlarmAges:
         due = np.flatnonzero(significant & (self._ages >= self._limit))
         self._ages[due] = -1
         return due
+
+    @property
+    def running(self) -> BoolArray:
+        """Which signals are alarmed."""
+        return np.asarray(self._ages >= 0)
 
     def pack(self) -> tuple[Packed, Packed]:
         """All state."""

@@ -13,6 +13,7 @@ from scipy.stats import chi2_contingency
 from online.detectors.base import Batch
 from online.detectors.categorical import CATEGORY_LENGTH, POOLED, ChiSquare, category
 from online.detectors.dependence import SUSPECT
+from online.detectors.remembered import PORTION, REMEMBERED
 from penstock.events import Features, Finding
 from penstock.spec import Boolean, Categorical, DriftPolicy, Pipeline
 
@@ -106,7 +107,7 @@ def test_a_hundred_thousand_values_are_one_cell_and_cost_two_windows() -> None:
         findings += detector.update(Batch(range(start, start + 100), rows))
         sizes.append(len(detector.state()))
     assert all((finding.effect, finding.p_value) == (0.0, 1.0) for finding in findings)
-    assert max(sizes[10:]) < 400 * (CATEGORY_LENGTH + 10) + 1000 + 200 * 10
+    assert max(sizes[10:]) < 400 * (CATEGORY_LENGTH + 10) + 1000 + 200 * 10 + 2 * (REMEMBERED + PORTION)
 
 
 def test_rare_categories_are_pooled_in_histograms() -> None:

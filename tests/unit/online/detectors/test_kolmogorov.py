@@ -12,6 +12,7 @@ from scipy.stats import ks_2samp, kstwo
 
 from online.detectors.distances import population_stability
 from online.detectors.kolmogorov import SERIES_LEAST, SERIES_MOST, Counted, References, ks_p_value
+from online.detectors.remembered import MISSING
 
 VALUE = st.one_of(st.sampled_from([0.0, -0.0, 1.0, 1.5, 5e-324, 1e150, -1e150]), st.floats(-1e3, 1e3))
 
@@ -90,6 +91,8 @@ def test_stability_is_the_index_over_the_bins(reference: list[int], current: lis
     assert references.stability(counted) == pytest.approx(index, rel=1e-12, abs=1e-12)
 
 
-def test_a_design_effect_leaves_fewer_values() -> None:
-    assert ks_p_value(0.2, 1000, 1000, 4.0) == ks_p_value(0.2, 250, 250)
-    assert ks_p_value(0.2, 50, 50, 1000.0) == ks_p_value(0.2, 2, 2)
+def test_ranks_are_those_of_the_reference_and_survive_one_byte() -> None:
+    references = References([np.arange(100.0), np.zeros(100)], 100)
+    placed = references.place(np.array([[-1.0, 0.0, 50.0, 99.0, 200.0, np.nan], [0.0, 0.0, 1.0, -1.0, np.nan, 0.0]]))
+    assert references.ranks(0, placed[0]).tolist() == [-127, -126, 1, 126, 127, MISSING]
+    assert references.ranks(1, placed[1]).tolist() == [0, 0, 127, -127, MISSING, 0]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, ks_2samp
 
 from online.detectors.contingency import pooled
+from online.detectors.dependence import SUSPECT
 from online.detectors.labelled import learner_signal_count
 from online.detectors.prior import BARS, LabelShift
 from online.detectors.significance import significance_level
@@ -91,7 +92,9 @@ def test_two_classes_are_scipys_test(seed: int, before: float, after: float) -> 
         table = [[part.count("c0"), part.count("c1")] for part in (values[:400], values[400:])]
         expected = chi2_contingency(table, correction=False)
         assert finding.statistic == pytest.approx(expected.statistic, rel=1e-9)
-        assert finding.p_value == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-300)
+        assert finding.p_value >= expected.pvalue * (1.0 - 1e-6)  # small ones allow for dependence
+        if expected.pvalue > SUSPECT:
+            assert finding.p_value == pytest.approx(expected.pvalue, rel=1e-6)
         assert finding.effect == pytest.approx(abs(table[0][0] - table[1][0]) / 400)
 
 

@@ -28,7 +28,7 @@ def test_dates_are_not_monitored() -> None:
 
 
 def test_signals_are_distribution_missing_and_what_the_spec_declares() -> None:
-    assert signal_count(PIPELINE) == 2 * (5 + 2 + 5 + 2) + 4 * 2 + 4 + 1
+    assert signal_count(PIPELINE) == 2 * (5 + 2 + 5 + 2) + 6 * 2 + 4 + 1
 
 
 @pytest.mark.parametrize("signals", [1, 20, 600])
