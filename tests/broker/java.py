@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import socket
 import subprocess
 import time
 import uuid
 from base64 import urlsafe_b64encode
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.broker.guard import Guard
@@ -17,6 +19,7 @@ from tests.broker.secure import Listeners
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
+PORTS = (15_000, 32_000)
 JAVA = (
     "java",
     "-Xms128m",
@@ -30,11 +33,19 @@ JAVA = (
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on now, nor on the one above it.
+
+    Below those that a system gives to outgoing connections: one of them could take it before its listener does.
+    """
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        with ExitStack() as probes:
+            try:
+                for each in (port, port + 1):
+                    probes.enter_context(socket.socket()).bind(("127.0.0.1", each))
+            except OSError:
+                continue
+            return port
 
 
 class JavaBroker:
