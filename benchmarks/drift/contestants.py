@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.drift import product, river_detectors
 from benchmarks.drift.frouros_peer import Frouros
 from benchmarks.drift.streams import Stream
-from online.detectors.reference_model import REFERENCE_MODEL
+from online.detectors.significance import REFERENCE_MODEL
 from penstock.spec import Numeric
 
 #: The product as it ships: all detectors under the policy.

@@ -15,7 +15,7 @@ from consumers.monitor import Monitor
 from online.committee import Committee
 from online.detectors.concept import ErrorDetectors
 from online.detectors.outcomes import OutcomeDetectors
-from online.detectors.reference_model import REFERENCE_MODEL
+from online.detectors.significance import REFERENCE_MODEL
 from online.scoring import decide
 from penstock.events import Drift, Evidence, Example, Features, Finding, Outcome, Prediction, Score
 from penstock.models import pickles

@@ -11,13 +11,11 @@ from online.detectors.additive_model import AdditiveModel, least_squares, logist
 from online.detectors.categorical import category_code
 from online.detectors.concept import ErrorSignal
 from online.detectors.likelihood_ratio import LEAST_BEFORE_FIRST
-from online.detectors.significance import category_features, numeric_features
+from online.detectors.significance import REFERENCE_MODEL, category_features, numeric_features
 from online.detectors.windows import FloatArray, SlidingColumns
 from penstock.events import Example, Features, Finding, Outcome, Score
 from penstock.spec import Pipeline
 
-#: What findings name as the version whose error rose.
-REFERENCE_MODEL = "reference model"
 #: Examples that are taken in at once.
 PORTION = 50
 #: The newest examples that a model is fitted to, at most and at least, and how many come before the next fit.

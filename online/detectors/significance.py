@@ -12,6 +12,8 @@ HOURLY_LEAST = 50
 SERVED_SIGNALS, POPULATION_SIGNALS = 4, 1
 #: The test of where a number lies, its p-values of one look, and its floor as a share of ``effect_floor``.
 LOCATION, LOCATION_P_VALUES, LOCATION_SHARE = "location", 6, 0.8
+#: The version that findings about a model that stands still name.
+REFERENCE_MODEL = "reference model"
 
 
 def numeric_features(pipeline: Pipeline) -> list[Numeric]:

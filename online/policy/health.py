@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
-from online.detectors.reference_model import REFERENCE_MODEL
+from online.detectors.significance import REFERENCE_MODEL
 from online.policy.merging import Signal
 
 Condition: TypeAlias = Literal["good", "warning", "critical"]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from online.detectors.reference_model import EVERY, LEAST_TAUGHT, REFERENCE_MODEL, TAUGHT, ReferenceModels
+from online.detectors.reference_model import EVERY, LEAST_TAUGHT, TAUGHT, ReferenceModels
+from online.detectors.significance import REFERENCE_MODEL
 from penstock.events import Example, Finding, Outcome, Prediction
 from penstock.models import pickles
 from penstock.spec import Categorical, DriftPolicy, Numeric, Pipeline, Task

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -146,3 +148,10 @@ def test_doctor_looks_at_the_store_and_says_how_far_the_topics_go(capsys, tmp_pa
     code, out, _ = run(arguments, capsys)
     assert code == 3
     assert "FAILED  store: PENSTOCK_STORE_URL is shared" in out
+
+
+def test_the_command_line_starts_without_what_learning_needs():
+    code = "import sys, penstock.cli.main; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "penstock" in loaded
+    assert not {"river", "sklearn", "scipy", "pandas", "mlflow", "optuna"} & set(loaded)
