@@ -53,7 +53,9 @@ def project(tmp_path_factory, hook):
     (folder / "cards.csv").write_text("\n".join(lines) + "\n")
     made = penstock("init", "--from-csv", "cards.csv", "--target", "risky", cwd=folder)
     assert made.returncode == 0, made.stderr
-    process = start("up", cwd=folder, output=folder / "up.txt", PENSTOCK_PORT="0", PENSTOCK_NOTIFY_INFO_URLS=hook[0])
+    # All rows come within seconds: with the default share the last snapshot would be one of the first.
+    settings = {"PENSTOCK_PORT": "0", "PENSTOCK_NOTIFY_INFO_URLS": hook[0], "PENSTOCK_SNAPSHOT_SHARE": "0.5"}
+    process = start("up", cwd=folder, output=folder / "up.txt", **settings)
     address = folder / ".penstock" / "serving.url"
     try:
         wait_for(address.exists, "serving's address", 90, process)
