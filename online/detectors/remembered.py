@@ -15,7 +15,7 @@ from online.detectors.windows import BoolArray, Packed, pack, unpack_integers
 Codes: TypeAlias = npt.NDArray[np.int8]
 
 #: Records of a series that are remembered, and how many come between two estimates.
-REMEMBERED, PORTION = 10_000, 250
+REMEMBERED, PORTION = 10_000, 500
 #: The code of a missing value; ranks are whole numbers from -127 to 127.
 MISSING, RANKS = -128, 127
 #: Cells of a category that are told apart.
@@ -34,7 +34,7 @@ class Remembered:
     Records come when they leave the window. While a signal is alarmed those of its series wait: a return to what was
     is an episode such as the stream has, and counts; a change that lasts becomes the reference, and is forgotten here,
     or it would pass for dependence. An estimate is of all that had come when the number of records was last a multiple
-    of 250 (at first: of all that has come), whenever it is asked for.
+    of 500 (at first: of all that has come), whenever it is asked for.
     """
 
     def __init__(self, series: int, estimate: Callable[[Codes], Dependence]) -> None:
