@@ -26,6 +26,7 @@ from penstock.cli.stopping import stopped_by_signals
 from penstock.clock import SystemClock
 from penstock.errors import RegistryError, UsageError
 from penstock.log.open import bootstrap_of
+from penstock.models.blobs import write_durably
 from penstock.models.watch import Watch
 from penstock.runtime.collector import calm_collector
 from penstock.runtime.loop import PATIENCE_S, LoopOptions
@@ -256,7 +257,7 @@ def address_file(data_dir: Path) -> Path:
 
 def write_address(data_dir: Path, url: str) -> None:
     """Note the address that serving listens on."""
-    address_file(data_dir).write_text(url + "\n")
+    write_durably(address_file(data_dir), f"{url}\n".encode())  # as a whole: others wait for the file
 
 
 def _stop_with_parent(stop: threading.Event) -> None:

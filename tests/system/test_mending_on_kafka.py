@@ -43,10 +43,15 @@ class Project:
         self.context = Context(settings, self.spec, False)
 
     def run(self, *arguments, **environment):
+        """One command, again where a busy broker did not answer in time: it says so, and nothing is lost."""
         options = ("--pipeline", str(self.spec), "--data-dir", "data", "--log", self.log)
-        return penstock(
-            *arguments, *options, cwd=self.folder, PENSTOCK_KAFKA_CLIENT=self.client, **environment, timeout_s=120
-        )
+        for _ in range(3):
+            done = penstock(
+                *arguments, *options, cwd=self.folder, PENSTOCK_KAFKA_CLIENT=self.client, **environment, timeout_s=120
+            )
+            if done.returncode != 3 or "is the broker up?" not in done.stderr:
+                break
+        return done
 
     def system(self):
         return installation(self.context, self.context.pipeline())
