@@ -46,11 +46,10 @@ def _by_chance(degrees: float, chance: float) -> float:
     return float(chdtri(degrees, chance)) / degrees
 
 
-def dependence(series: FloatArray, of: int = 1, variance: float | None = None) -> Dependence:
+def dependence(series: FloatArray) -> Dependence:
     """How dependent the records of ``series`` are (components × records, in order), summed over the components.
 
-    With ``of`` > 1 they are means of so many records, each of the ``variance`` given. For batches of b records the
-    long-run variance of a record is estimated, over its own variance, as ::
+    For batches of b records the long-run variance of a record is estimated, over its own variance, as ::
 
         b × variance of the batch means / variance × (1 + r) / (1 - r)
 
@@ -65,20 +64,17 @@ def dependence(series: FloatArray, of: int = 1, variance: float | None = None) -
     components, records = series.shape
     excess = series - series.mean(axis=1, keepdims=True) if records else series
     square = float(np.square(series).sum())
-    alone = float(np.square(excess).sum()) / max(1, records) if variance is None else variance
+    alone = float(np.square(excess).sum()) / max(1, records)
     if alone <= ROUNDING * square / max(1, records):
         return INDEPENDENT
     upto = np.zeros((components, records + 1))
     np.cumsum(excess, axis=1, out=upto[:, 1:])
     found, dependent = INDEPENDENT, False
     for size in BATCHES:
-        batch = max(1, size // of)
-        count = records // batch
+        count = records // size
         if count < LEAST_BATCHES:
             break
-        if size < of or batch * of != size:
-            continue
-        means = np.diff(upto[:, records - count * batch :: batch], axis=1) / batch
+        means = np.diff(upto[:, records - count * size :: size], axis=1) / size
         means -= means.mean(axis=1, keepdims=True)
         total = float(np.square(means).sum())
         if total <= 0.0:
@@ -96,7 +92,7 @@ def dependence(series: FloatArray, of: int = 1, variance: float | None = None) -
             found = estimate
     if not dependent or found.effect <= 1.0:
         return INDEPENDENT
-    return found._replace(effect=min(found.effect, records * of / 2.0))
+    return found._replace(effect=min(found.effect, records / 2.0))
 
 
 def indicator_dependence(member: BoolArray) -> Dependence:

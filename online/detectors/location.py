@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from online.detectors.base import Batch
-from online.detectors.dependence import SUSPECT, Dependence, dependence
+from online.detectors.dependence import SUSPECT, Dependence
 from online.detectors.numeric import numeric_histogram
 from online.detectors.significance import LOCATION, LOCATION_SHARE, numeric_features, signal_count, significance_level
 from online.detectors.windows import (
@@ -53,22 +53,22 @@ class _State(msgspec.Struct, array_like=True):
 class Location:
     """Whether the mean of a numeric feature's newest records differs from that of all records before them.
 
-    A value counts in standard deviations (the reference's interquartile range / 1.349) from the reference's median, at
-    most 3 of them: the winsorised mean is nearly as sharp as the mean where tails are light, and no few values move it
-    where they are heavy (Huber & Ronchetti, Robust Statistics, 2009). Compared are the newest one to four quarters
-    of the window, two windows and four with up to 10,000 records before them, which tell a shift from noise better than
-    a reference of one window does (of dependent records, a window holds few independent ones). ``statistic`` is the
-    standardised difference d of the two means (Cohen's d), ``p_value`` the two-sided one of Welch's test, which where
-    it is at most 0.01 allows for dependence: by ``dependence`` of the feature's name, without it by that of the means
-    of 50. ``effect`` is 2 Φ(|d| / 2) - 1, the KS statistic of two normal distributions that are d apart; the floor is
-    0.8 × ``effect_floor``, by default |d| = 0.2, which Cohen (1988) calls small. The finding is that of the greatest
+    A value counts in standard deviations (the reference's interquartile range / 1.349) from the reference's median,
+    at most 3 of them: the winsorised mean is nearly as sharp as the mean where tails are light, and no few values
+    move it where they are heavy (Huber & Ronchetti, Robust Statistics, 2009). Compared are the newest one to four
+    quarters of the window, two windows and four with up to 10,000 records before them, which tell a shift from
+    noise better than a reference of one window does (of dependent records, a window holds few independent ones).
+    ``statistic`` is the standardised difference d of the two means (Cohen's d), ``p_value`` the two-sided one of
+    Welch's test, which where it is at most 0.01 allows for dependence: by ``dependence`` of the feature's name.
+    ``effect`` is 2 Φ(|d| / 2) - 1, the KS statistic of two normal distributions that are d apart; the floor is 0.8
+    × ``effect_floor``, by default |d| = 0.2, which Cohen (1988) calls small. The finding is that of the greatest
     part that is significant, else of the part with the least p-value.
 
     A feature of which the middle half of the reference is one value has no finding here. References begin anew as those
     of `KolmogorovSmirnov` do; with fixed ones the records before still count.
     """
 
-    def __init__(self, pipeline: Pipeline, dependence: Callable[[str], Dependence] | None = None) -> None:
+    def __init__(self, pipeline: Pipeline, dependence: Callable[[str], Dependence]) -> None:
         self._dependence = dependence
         self._names = [feature.name for feature in numeric_features(pipeline)]
         self._reference_size = pipeline.drift.reference
@@ -152,7 +152,7 @@ class Location:
             return []
         p_values = np.stack([each.p_value for each in compared])
         for f in np.flatnonzero((p_values <= SUSPECT).any(axis=0)).tolist():
-            p_values[:, f] = [each.careful_p_value(f, self._dependence_of(f, each)) for each in compared]
+            p_values[:, f] = [each.careful_p_value(f, self._dependence(self._names[f])) for each in compared]
         alarmed = (p_values <= self._level) & (np.stack([each.effect for each in compared]) >= self._floor)
         best = np.where(alarmed.any(axis=0), alarmed.argmax(axis=0), p_values.argmin(axis=0)).tolist()
         findings: list[Finding] = []
@@ -177,9 +177,6 @@ class Location:
         for f in self._ages.update(significant, records).tolist():
             self._renew(f)
         return findings
-
-    def _dependence_of(self, f: int, part: _Compared) -> Dependence:
-        return part.dependence(f) if self._dependence is None else self._dependence(self._names[f])
 
     def _detailed(self, found: Finding, part: _Compared, f: int) -> Finding:
         """``found`` with when it began, means and a histogram."""
@@ -243,7 +240,6 @@ class _Compared:
 
     def __init__(self, sums: Sequence[SlidingColumns], blocks: int) -> None:
         self.blocks = blocks
-        self._sums = sums
         #: Count, mean and variance per feature.
         self.before = _moments([series.view[:, :-blocks] for series in sums])
         self.after = _moments([series.view[:, -blocks:] for series in sums])
@@ -254,12 +250,6 @@ class _Compared:
         self.effect: FloatArray = 2.0 * ndtr(np.abs(self.distance) / 2.0) - 1.0
         error = variance / np.maximum(n, 1.0) + later_variance / np.maximum(m, 1.0)
         self.p_value: FloatArray = 2.0 * ndtr(-np.abs(apart) / np.sqrt(np.where(self.enough, error, 1.0)))
-
-    def dependence(self, f: int) -> Dependence:
-        """How dependent the records before are, of feature ``f``."""
-        count, total = (series.view[f, : -self.blocks] for series in self._sums[:2])
-        held = count > 0.0
-        return dependence((total[held] / count[held])[None, :], BLOCK, float(self.before[2][f]))
 
     def careful_p_value(self, f: int, of: Dependence) -> float:
         """That of feature ``f``, of records so dependent.

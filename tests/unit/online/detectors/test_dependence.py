@@ -48,12 +48,6 @@ def test_slow_changes_under_noise_are_seen_in_long_batches() -> None:
     assert 60 < np.median(found) < 170  # the truth is 100; of single records' correlation 3 would follow
 
 
-def test_of_means_of_blocks_it_is_that_of_the_records() -> None:
-    values = autoregression(np.random.default_rng(3), 0.9, 10_000)
-    of_blocks = dependence(values.reshape(1, 200, 50).mean(axis=2), 50, float(values.var()))
-    assert of_blocks.effect == pytest.approx(19.0, rel=0.4)
-
-
 def test_a_short_cycle_evens_out() -> None:
     cycle = np.sin(np.arange(10_000) * 2 * np.pi / 24)[None, :]
     assert dependence(cycle).effect < 2.0
